@@ -1,0 +1,65 @@
+"""What a user can get wrong, as one tree of exceptions.
+
+    WorkspaceError          prints `error:` and `fix:`, exit code 2, no traceback
+    ├── HostError           the machine: Docker, drivers, GPUs, Python, disk, network
+    ├── ConfigError         a recipe or an override
+    ├── DataError           a data file or what is in it
+    ├── ModelError          a model that cannot be found, read or trusted
+    └── RunError            a run folder, a checkpoint, a device in use
+
+An exception carries every problem found, not the first. Anything that is not a `WorkspaceError` is a bug and keeps its
+traceback. Standard library only: `app.host` uses it on the host's Python.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    `what` is one sentence with the field and the value; `fix` is one sentence with what to type; `where` is
+    `file`, `file:line` or empty.
+    """
+
+    what: str
+    fix: str
+    where: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        return f"error: {place}{self.what}\n  fix: {self.fix}"
+
+
+class WorkspaceError(Exception):
+    """A user's mistake or a machine that cannot do what was asked; never a bug."""
+
+    exit_code = 2
+
+    def __init__(self, *problems: Problem) -> None:
+        if not problems:
+            raise ValueError("a WorkspaceError needs at least one Problem")
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
+
+
+class HostError(WorkspaceError):
+    """The machine cannot do what was asked."""
+
+
+class ConfigError(WorkspaceError):
+    """A recipe or an override is wrong."""
+
+
+class DataError(WorkspaceError):
+    """A data file is missing or holds something unexpected."""
+
+
+class ModelError(WorkspaceError):
+    """A model cannot be found, read or trusted."""
+
+
+class RunError(WorkspaceError):
+    """A run folder, a checkpoint or a running job is not as it should be."""
