@@ -1,0 +1,34 @@
+"""Shared fixtures: where the repository and the real data sets are, and why a test that needs more skips."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("WORKSPACE_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture(autouse=True)
+def _start_at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths in tests, recipes and README commands are the project root's."""
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data sets beside the checkout."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real data sets are not at {folder}; WORKSPACE_SHARED names another place")
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in tests/images and tests/gpu carry the marker of their folder."""
+    for item in items:
+        for folder in ("images", "gpu"):
+            if item.path.is_relative_to(ROOT / "tests" / folder):
+                item.add_marker(getattr(pytest.mark, folder))
