@@ -1,0 +1,178 @@
+"""The one table of variants: which build of torch, on which base image, for which GPUs and drivers.
+
+The Dockerfile, compose files, locks and the README are tested against it. Another variant is another row here plus
+`docker/locks/torch-<name>.txt`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from app.errors import HostError, Problem
+
+TORCH = "2.0.1"
+TORCHVISION = "0.15.2"
+TORCHAUDIO = "2.0.2"
+PYTHON = "3.10"  # torch 2.0's compiler stops here
+PYTHONS = ("3.10", "3.11")  # what the locks hold wheels for, best first
+
+Version = tuple[int, ...]
+Capability = tuple[int, int]  # CUDA compute capability, (major, minor)
+
+# The two builds' arch lists, as `torch.cuda.get_arch_list()` prints them. Neither carries PTX, so nothing is compiled
+# on the fly for a card that came later.
+_CU117_ARCHS = ("sm_37", "sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86")
+_CU118_ARCHS = (*_CU117_ARCHS, "sm_90")
+
+
+def parse_version(text: str) -> Version:
+    """Leading numbers of a version, for comparison: `535.104.05` -> (535, 104, 5); () where there are none."""
+    match = re.match(r"v?(\d+(?:\.\d+)*)", text.strip())
+    return tuple(int(part) for part in match[1].split(".")) if match else ()
+
+
+@dataclass(frozen=True)
+class Drivers:
+    """NVIDIA driver versions that a CUDA toolkit needs.
+
+    `floor` is the lowest that runs it at all (minor-version compatibility within CUDA 11), `native` the one that it was
+    released with. `gate` holds the driver branches from which NVIDIA's image starts by its `NVIDIA_REQUIRE_CUDA`:
+    the branch of `native` and everything after it, plus `gate_extra`. A driver between floor and gate runs, but the
+    container toolkit refuses it until `NVIDIA_DISABLE_REQUIRE=true`.
+    Source: CUDA release notes, table 3; minor-version-compatibility.html; the images' own environment (Nov 2023).
+    """
+
+    floor: str
+    native: str
+    floor_windows: str  # WSL reports the Windows driver's number
+    native_windows: str
+    gate_branch: int
+    gate_extra: tuple[int, ...] = (470,)
+
+    def runs(self, driver: str, *, wsl: bool = False) -> bool:
+        return parse_version(driver) >= parse_version(self.floor_windows if wsl else self.floor)
+
+    def is_native(self, driver: str, *, wsl: bool = False) -> bool:
+        return parse_version(driver) >= parse_version(self.native_windows if wsl else self.native)
+
+    def passes_gate(self, driver: str) -> bool:
+        """Whether NVIDIA's base image starts on this driver without `NVIDIA_DISABLE_REQUIRE`."""
+        branch = parse_version(driver)[:1]
+        return bool(branch) and (branch[0] >= self.gate_branch or branch[0] in self.gate_extra)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: a build of torch and where it runs.
+
+    `bases` are the image references of the runtime, dev and slim flavours. `venv_gb` and `image_gb` are the free space
+    in GB (1e9 bytes) that making it takes, downloads included; rounded up from measured installations.
+    """
+
+    name: str
+    cuda: str | None
+    runtime_base: str
+    dev_base: str
+    slim_base: str
+    archs: tuple[str, ...]
+    drivers: Drivers | None
+    wheels: str  # where they come from, in words
+    gpus: str  # which cards, in words
+    venv_gb: int
+    image_gb: int
+
+    @property
+    def torch(self) -> str:
+        """`torch.__version__` of the installed build."""
+        return f"{TORCH}+{self.name}"
+
+    @property
+    def lock(self) -> str:
+        """The torch lock of this variant, relative to the project's root."""
+        return f"docker/locks/torch-{self.name}.txt"
+
+    def kernel_for(self, capability: Capability) -> str | None:
+        """The architecture whose compiled code this card would run, or None.
+
+        A cubin runs on the same major and the same or a higher minor (Ada compatibility guide); without PTX nothing
+        runs on another major.
+        """
+        fitting = [a for a in self.archs if _arch(a)[0] == capability[0] and _arch(a)[1] <= capability[1]]
+        return max(fitting, key=_arch) if fitting else None
+
+
+def _arch(name: str) -> Capability:
+    """`sm_86` -> (8, 6)."""
+    digits = name.removeprefix("sm_")
+    return int(digits[:-1]), int(digits[-1])
+
+
+VARIANTS: dict[str, Variant] = {
+    v.name: v
+    for v in (
+        Variant(
+            name="cu118",
+            cuda="11.8",
+            runtime_base="nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04"
+            "@sha256:85fb7ac694079fff1061a0140fd5b5a641997880e12112d92589c3bbb1e8b7ca",
+            dev_base="nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04"
+            "@sha256:8f9dd0d09d3ad3900357a1cf7f887888b5b74056636cd6ef03c160c3cd4b1d95",
+            slim_base="nvidia/cuda:11.8.0-base-ubuntu22.04"
+            "@sha256:f895871972c1c91eb6a896eee68468f40289395a1e58c492e1be7929d0f8703b",
+            archs=_CU118_ARCHS,
+            drivers=Drivers("450.80.02", "520.61.05", "452.39", "520.06", gate_branch=520),
+            wheels="the PyTorch index, by URL and hash",
+            gpus="Kepler (K80) to Hopper (H100, H200)",
+            venv_gb=10,
+            image_gb=30,
+        ),
+        Variant(
+            name="cu117",
+            cuda="11.7",
+            # No digest of these three is published anywhere that could be checked.
+            runtime_base="nvidia/cuda:11.7.1-cudnn8-runtime-ubuntu22.04",
+            dev_base="nvidia/cuda:11.7.1-cudnn8-devel-ubuntu22.04",
+            slim_base="nvidia/cuda:11.7.1-base-ubuntu22.04",
+            archs=_CU117_ARCHS,
+            drivers=Drivers("450.80.02", "515.48.07", "452.39", "516.31", gate_branch=515),
+            wheels="the default package index",
+            gpus="Kepler (K80) to Ada (L4, RTX 40xx); not Hopper",
+            venv_gb=10,
+            image_gb=28,
+        ),
+        Variant(
+            name="cpu",
+            cuda=None,
+            runtime_base="ubuntu:22.04",
+            dev_base="ubuntu:22.04",
+            slim_base="ubuntu:22.04",
+            archs=(),
+            drivers=None,
+            wheels="the PyTorch index, by URL and hash",
+            gpus="none",
+            venv_gb=4,
+            image_gb=8,
+        ),
+    )
+}
+
+GPU_DEFAULT = "cu118"
+DEFAULT_INDEX = "cu117"  # the build that needs nothing but the default package index; runs on a CPU too
+
+
+def variant(name: str) -> Variant:
+    """The row of that name; `HostError` names the rows there are."""
+    try:
+        return VARIANTS[name]
+    except KeyError:
+        known = ", ".join(VARIANTS)
+        raise HostError(Problem(f"there is no variant {name!r}", f"use one of: {known}")) from None
+
+
+def variant_for(capabilities: Iterable[Capability]) -> Variant | None:
+    """The variant that runs all these cards, the GPU default first; None where no one does."""
+    wanted = list(capabilities)
+    order = [VARIANTS[GPU_DEFAULT], *(v for v in VARIANTS.values() if v.cuda and v.name != GPU_DEFAULT)]
+    return next((v for v in order if all(v.kernel_for(c) for c in wanted)), None)
