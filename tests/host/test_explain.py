@@ -1,0 +1,141 @@
+"""Errors as users paste them are recognised, and others are left alone.
+
+`tests/fixtures/errors/known/<id>.<form>.txt` must be explained by entry `<id>` and nothing else; `unknown/` by nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.errors import HostError, Problem
+from app.host.explain import Known, advice, catalogue, explain, own, show, squash, unprefixed
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "errors"
+KNOWN = sorted((FIXTURES / "known").glob("*.txt"))
+UNKNOWN = sorted((FIXTURES / "unknown").glob("*.txt"))
+
+
+def ids(text: str) -> list[str]:
+    return [known.id for known in explain(text)]
+
+
+@pytest.mark.parametrize("path", KNOWN, ids=lambda p: p.stem)
+def test_pasted_error_is_explained(path: Path) -> None:
+    assert ids(path.read_text(encoding="utf-8")) == [path.name.split(".")[0]]
+
+
+@pytest.mark.parametrize("path", UNKNOWN, ids=lambda p: p.stem)
+def test_unrelated_error_is_not_claimed(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert ids(text) == []
+    assert advice(text) is None
+
+
+def test_twenty_unrelated_errors_at_least() -> None:
+    assert len(UNKNOWN) >= 20
+
+
+def test_every_entry_has_a_pasted_example() -> None:
+    assert {p.name.split(".")[0] for p in KNOWN} == {k.id for k in catalogue()}
+
+
+DISGUISES: dict[str, Callable[[str], str]] = {
+    "folded at 60": lambda text: textwrap.fill(text, 60, break_long_words=True),
+    "cut inside words at 47": lambda text: "\n".join(text[i : i + 47] for i in range(0, len(text), 47)),
+    "compose": lambda text: "\n".join(f"trainer-1  | {line}" for line in textwrap.wrap(text, 80)),
+    "journal": lambda text: "\n".join(
+        f"Nov 22 03:31:0{i % 10} gpu7 train[{i}]: {x}" for i, x in enumerate(textwrap.wrap(text))
+    ),
+    "rank and time": lambda text: "\n".join(
+        f"[rank{i}]: 2026-11-22 03:31:{i % 60:02}.123 ERROR [main.py:{i}] {x}"
+        for i, x in enumerate(textwrap.wrap(text, 90))
+    ),
+    "coloured": lambda text: "\x1b[31m" + text.replace(" ", " \x1b[0m\x1b[1m") + "\x1b[0m",
+    "quoted reply": lambda text: "\n".join(f"> {line}" for line in textwrap.wrap(text, 72)),
+    "boxed": lambda text: "\n".join(f"│ {line:<70} │" for line in textwrap.wrap(text, 70)),
+    "escaped newlines": lambda text: "\\\\n".join(textwrap.wrap(text)),
+    "other numbers and noise around": lambda text: "step 19/400 loss 3.21\n" * 50 + text + "\nexit status 1" * 50,
+    "progress bar": lambda text: "".join(f"\r{i}%|##  | {i}/100" for i in range(100)) + "\n" + text,
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES, ids=str)
+def test_disguised_error_is_still_explained(disguise: str) -> None:
+    missed = []
+    for path in KNOWN:
+        text = " ".join(unprefixed(path.read_text(encoding="utf-8")).split())
+        if path.name.split(".")[0] not in ids(DISGUISES[disguise](text)):
+            missed.append(path.stem)
+    assert missed == []
+
+
+def test_phrases_are_long_enough_to_mean_something() -> None:
+    """A pattern of short words would claim unrelated text once spaces are gone."""
+    for known in catalogue():
+        for pattern in known.patterns:
+            assert max(map(len, pattern)) >= 14, (known.id, pattern)
+
+
+def test_entries_are_complete_and_unique() -> None:
+    names = [k.id for k in catalogue()]
+    assert len(names) == len(set(names))
+    for known in catalogue():
+        assert known.means.endswith(".") and known.why.endswith(".") and known.type and known.source, known.id
+        assert known.covers <= set(names)
+
+
+def test_no_pattern_stands_twice() -> None:
+    patterns = list(itertools.chain.from_iterable(k.patterns for k in catalogue()))
+    assert len(patterns) == len(set(patterns))
+
+
+def test_phrases_far_apart_are_not_one_error() -> None:
+    assert ids("NCCL error\n" + "a healthy line of the log\n" * 100 + "unhandled system error") == []
+
+
+def test_two_errors_in_one_paste_are_both_explained() -> None:
+    both = "\n".join(
+        (FIXTURES / "known" / name).read_text(encoding="utf-8") for name in ("numpy-2.call.txt", "shm.file.txt")
+    )
+    assert ids(both) == ["shm", "numpy-2"]
+
+
+def test_advice_says_what_to_type_and_where_it_is_from() -> None:
+    said = advice("Failed to initialize NVML: Unknown Error")
+    assert said is not None
+    assert "invoke down && invoke up" in said
+    assert "nvidia-docker/issues/1730" in said
+
+
+def test_own_errors_bring_their_fix() -> None:
+    error = HostError(Problem("no recipe named helo-linear", "app recipes", "x.yaml:3"), Problem("no disk", "buy one"))
+    found = own(f"Traceback or not\n{error}\n")
+    assert [(k.means, k.type) for k in found] == [
+        ("x.yaml:3: no recipe named helo-linear", ("app recipes",)),
+        ("no disk", ("buy one",)),
+    ]
+    assert advice(str(error)) is None  # it says its fix already
+
+
+def test_own_errors_survive_a_wrap() -> None:
+    lines = ["error: the disk has 3 GB free and the image", "needs 20 GB", "  fix: docker builder", "prune"]
+    (found,) = own("\n".join(f"dev-1  | {line}" for line in lines))
+    assert found.means == "the disk has 3 GB free and the image needs 20 GB"
+    assert found.type == ("docker builder prune",)
+
+
+def test_show_leaves_out_what_is_not_there() -> None:
+    assert show(Known("x", (), "Means.", "", ("do",), ())) == "x: Means.\n  type  do"
+
+
+def test_squash_keeps_letters_and_digits_only() -> None:
+    assert squash('cuda >= 11.8,\n "now"\\n') == "cuda118now"
+
+
+def test_a_huge_log_is_looked_at_from_its_end_and_fast() -> None:
+    assert ids("all is well\n" * 500_000 + "RuntimeError: Numpy is not available") == ["numpy-2"]
