@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "app" / "recipes" / "data" / "reviews"
-SIZES = {"train": 440, "dev": 110, "test": 110}
+SIZES = {"train": 600, "dev": 130, "test": 130}
 
 
 def rows(split: str) -> list[tuple[str, ...]]:
@@ -58,8 +58,8 @@ def test_reviews_are_short_and_long() -> None:
     lengths = sorted(len(text.split()) for text in every_text())
     assert lengths[0] >= 3
     assert lengths[-1] <= 45
-    assert lengths[len(lengths) // 10] <= 9
-    assert lengths[-len(lengths) // 10] >= 22
+    assert lengths[len(lengths) // 10] <= 8
+    assert lengths[-(len(lengths) // 10)] >= 18
 
 
 def test_length_does_not_give_the_label_away() -> None:
