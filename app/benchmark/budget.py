@@ -1,0 +1,51 @@
+"""Time for a whole benchmark: what is left, and what was left out for lack of it."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from app.benchmark.results import Skipped
+from app.errors import ConfigError, Problem
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_seconds(text: str) -> float:
+    """`60`, `60s`, `2m` or `1h` in seconds. Raises ConfigError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise ConfigError(
+            Problem(f"--budget {text!r} is no time", "give seconds or minutes: --budget 60s, --budget 5m")
+        )
+    return float(match[1]) * _UNITS[match[2]]
+
+
+class Budget:
+    """Counts down from the moment it is made."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.skipped: list[Skipped] = []
+        self._start = time.monotonic()
+
+    @property
+    def used(self) -> float:
+        return time.monotonic() - self._start
+
+    @property
+    def left(self) -> float:
+        return self.seconds - self.used
+
+    def skip(self, name: str, reason: str) -> None:
+        """Note that `name` was not measured, and why."""
+        self.skipped.append(Skipped(name, reason))
+
+    def allows(self, name: str, seconds: float) -> bool:
+        """Whether `seconds` are left; notes `name` as skipped where they are not."""
+        if self.left >= seconds:
+            return True
+        self.skip(
+            name, f"takes about {seconds:.0f} s and {max(self.left, 0):.0f} s of the {self.seconds:.0f} s were left"
+        )
+        return False

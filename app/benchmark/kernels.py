@@ -1,0 +1,31 @@
+"""Everything about the machine itself: products and memory first, then what is set against them."""
+
+from __future__ import annotations
+
+import torch
+
+from app.benchmark import matmul, memory, parts
+from app.benchmark.budget import Budget
+from app.benchmark.limits import Limits
+from app.benchmark.results import Kernel
+from app.models.peaks import PRECISIONS
+
+# Shares of the time for kernels. Products are timed at the most shapes, and every MFU hangs on them.
+_SHARES = {"matmul": 0.55, "memory": 0.15, "transfer": 0.05, "attention": 0.15, "optimizer": 0.10}
+
+
+def measure_kernels(device: torch.device, limits: Limits, budget: Budget, seconds: float) -> list[Kernel]:
+    """Measure all kernels within about `seconds`, and fill in the measured peaks of `limits`."""
+    kernels = matmul.sweep(device, limits, budget, _SHARES["matmul"] * seconds)
+    for precision in PRECISIONS:
+        rates = [k.flops / k.seconds for k in kernels if k.precision == precision]
+        if rates:
+            limits.measured_flops[precision] = max(rates)
+    moving = memory.bandwidth(device, limits, budget, _SHARES["memory"] * seconds)
+    if moving:
+        limits.measured_bandwidth = max(k.bytes / k.seconds for k in moving)
+    kernels += moving
+    kernels += memory.transfers(device, budget, _SHARES["transfer"] * seconds)
+    kernels += parts.attention(device, limits, budget, _SHARES["attention"] * seconds)
+    kernels += parts.optimizer(device, limits, budget, _SHARES["optimizer"] * seconds)
+    return kernels

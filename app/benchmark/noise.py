@@ -1,0 +1,113 @@
+"""Whether this machine is quiet enough for its figures to be believed.
+
+One call is timed against itself, before and after everything else. Two equal times are not enough: a neighbour that
+takes half of the machine slows A and B alike. So the kernel is also asked how long threads of ours stood ready and were
+not let run, and how much the hypervisor took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from app.benchmark.results import Noise
+from app.benchmark.timer import Timing, clock_for, measure
+
+# Beyond these, medians of two runs were seen to differ by more than the 5 % that a figure is allowed.
+MOST_RATIO = 0.03
+MOST_DRIFT = 0.05
+MOST_SPREAD = 0.20
+MOST_WAITED = 0.05
+MOST_STOLEN = 0.05
+
+_SIDE = {"cpu": 768, "cuda": 4096}  # of the square matrices: milliseconds on either
+
+
+@dataclass(frozen=True)
+class Check:
+    """One round of the self-check."""
+
+    first: Timing
+    second: Timing
+    waited: float | None
+    stolen: float | None
+
+
+def check(device: torch.device, seconds: float) -> Check:
+    """Time one matrix product against itself for about `seconds`, and watch what others take meanwhile."""
+    side = _SIDE.get(device.type, 768)
+    a, b = torch.randn(side, side, device=device), torch.randn(side, side, device=device)
+
+    def product() -> object:
+        return a @ b
+
+    before = _Counters.read()
+    timings = measure({"A": product, "B": product}, clock_for(device), seconds, rounds=(10, 1000))
+    after = _Counters.read()
+    return Check(timings["A"], timings["B"], after.waited_since(before), after.stolen_since(before))
+
+
+def judge(checks: Sequence[Check]) -> Noise:
+    """The verdict over every round of the check: the worst of each, and the reasons not to believe the figures."""
+    medians = [0.5 * (check.first.median + check.second.median) for check in checks]
+    ratio = max(abs(check.first.median / check.second.median - 1) for check in checks)
+    spread = max((t.p90 - t.p10) / t.median for check in checks for t in (check.first, check.second))
+    drift = max(medians) / min(medians) - 1
+    waited = max((c.waited for c in checks if c.waited is not None), default=None)
+    stolen = max((c.stolen for c in checks if c.stolen is not None), default=None)
+    findings = (
+        (ratio, MOST_RATIO, "the same call timed twice in turns differs"),
+        (drift, MOST_DRIFT, "the same call at the start and at the end differs"),
+        (spread, MOST_SPREAD, "the same call spreads from its 10th to its 90th percentile"),
+        (waited, MOST_WAITED, "other work kept our threads from running for a part of the time"),
+        (stolen, MOST_STOLEN, "the hypervisor gave a part of the time to others"),
+    )
+    reasons = tuple(
+        f"{what}: {found:.1%}, {most:.0%} is the most to believe"
+        for found, most, what in findings
+        if found is not None and found > most
+    )
+    return Noise(ratio, spread, drift, waited, stolen, reasons)
+
+
+@dataclass(frozen=True)
+class _Counters:
+    """Nanoseconds that our threads ran and waited for a processor; ticks of all processors, and stolen ones.
+
+    Sources: Documentation/scheduler/sched-stats.rst (schedstat: ran, waited, slices) and proc(5) (/proc/stat).
+    """
+
+    ran: int | None
+    waited: int | None
+    stolen: int | None
+    ticks: int | None
+
+    @classmethod
+    def read(cls) -> _Counters:
+        ran = waited = 0
+        for task in Path("/proc/self/task").glob("*/schedstat"):
+            try:
+                first, second, _ = task.read_text().split()
+            except (OSError, ValueError):
+                continue  # the thread ended while we looked
+            ran, waited = ran + int(first), waited + int(second)
+        try:
+            ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        except (OSError, ValueError):
+            ticks = []
+        return cls(ran or None, waited if ran else None, ticks[7] if len(ticks) == 8 else None, sum(ticks) or None)
+
+    def waited_since(self, before: _Counters) -> float | None:
+        if self.ran is None or self.waited is None or before.ran is None or before.waited is None:
+            return None
+        ran, waited = self.ran - before.ran, self.waited - before.waited
+        return waited / (ran + waited) if ran + waited > 0 else None
+
+    def stolen_since(self, before: _Counters) -> float | None:
+        if self.stolen is None or self.ticks is None or before.stolen is None or before.ticks is None:
+            return None
+        ticks = self.ticks - before.ticks
+        return (self.stolen - before.stolen) / ticks if ticks > 0 else None
