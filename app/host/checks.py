@@ -172,10 +172,12 @@ RESET = "\033[0m"
 class Table:
     """Prints results line by line as they come: status, name, detail; below what needs action its fix and source."""
 
-    def __init__(self, stream: TextIO, names: Iterable[str]) -> None:
-        """`names` are those of all checks to come: they set the width of the name column."""
+    def __init__(self, stream: TextIO, lines: Iterable[Check[Any] | Result]) -> None:
+        """`lines` are the checks to come or their results: they set the width of the name column."""
+        lines = list(lines)
         self.stream = stream
-        self.name_width = max((len(n) for n in names), default=0)
+        self.numbered = any(line.step for line in lines)
+        self.name_width = max((len(self._name(line)) for line in lines), default=0)
         terminal = stream.isatty()
         self.colour = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
         self.width = shutil.get_terminal_size((120, 24)).columns if terminal else 0  # 0: a file wants whole lines
@@ -183,12 +185,14 @@ class Table:
     def show(self, r: Result) -> None:
         margin = 8 + self.name_width + 2
         status = f"{COLOURS[r.status]}{r.status}{RESET}" if self.colour else r.status
-        name = f"{r.step:>2} {r.name}" if r.step else r.name
-        lines = [f"  {status}  {name:<{self.name_width}}  {self._fold(r.detail, margin)}"]
+        lines = [f"  {status}  {self._name(r):<{self.name_width}}  {self._fold(r.detail, margin)}"]
         for label, text in (("fix", r.fix), ("see", r.source)):
             if text:
                 lines.append(f"{'':{margin}}{label}: {self._fold(text, margin + 5)}")
         print("\n".join(lines), file=self.stream, flush=True)
+
+    def _name(self, line: Check[Any] | Result) -> str:
+        return f"{line.step or '':>2} {line.name}" if self.numbered else line.name
 
     def _fold(self, text: str, margin: int) -> str:
         """Fold text to the terminal's width under a left margin; commands and paths are not broken."""
@@ -197,8 +201,3 @@ class Table:
             return text
         folded = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
         return f"\n{'':{margin}}".join(folded)
-
-
-def title(check: Check[Any]) -> str:
-    """A check's name as the table shows it, with the number of its step."""
-    return f"{check.step:>2} {check.name}" if check.step else check.name

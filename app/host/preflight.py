@@ -1,0 +1,72 @@
+"""Will it run here? `invoke doctor` asks before anything is built, `invoke up` asks first and prints what is not well.
+
+    python -m app.host.preflight [--variant V] [--backend B] [--gpus G] [--json] [--strict]
+
+It ends with one line: the variant and back end to use, or why none will do and what would. Standard library only, on
+any Python >= 3.9; nothing on the machine is changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from app.host import gpu_checks, machine_checks
+from app.host.checks import Check, Result, Table, exit_code, report, run
+from app.host.choose import BACKENDS, Wishes
+from app.host.seen import Seen
+from app.host.variants import VARIANTS
+from app.host.world import World
+
+CHECKS: tuple[Check[Seen], ...] = (*machine_checks.CHECKS, *gpu_checks.CHECKS)
+
+
+def examine(seen: Seen) -> list[Result]:
+    """Every pre-flight check, in order."""
+    return list(run(CHECKS, seen))
+
+
+def complain(seen: Seen, stream: TextIO = sys.stderr) -> list[Result]:
+    """Print what is not well and nothing else; for a command that has other things to say."""
+    results = examine(seen)
+    unwell = [result for result in results if result.status in ("warn", "fail")]
+    table = Table(stream, unwell)
+    for result in unwell:
+        table.show(result)
+    return results
+
+
+def doctor(wishes: Wishes, world: World, as_json: bool = False, strict: bool = False) -> int:
+    """Print the whole report and return the exit code: 0, 1 for a warning under `strict`, 2 where nothing will do."""
+    seen = Seen.of(world, wishes)
+    if as_json:
+        results = examine(seen)
+        print(report("host", results, seen.conclusion))
+    else:
+        table = Table(sys.stdout, CHECKS)
+        results = []
+        for result in run(CHECKS, seen):
+            table.show(result)
+            results.append(result)
+        print(f"\n{seen.conclusion}")
+    return 2 if seen.plan is None else exit_code(results, strict)
+
+
+def main(argv: Sequence[str] | None = None, world: World | None = None) -> int:
+    """The command line; `world` stands in for this machine in tests."""
+    parser = argparse.ArgumentParser(prog="doctor", description="look at this host: what will run here, what will not")
+    parser.add_argument("--variant", choices=list(VARIANTS), help="as if this variant had been asked for")
+    parser.add_argument("--backend", choices=BACKENDS, help="as if this back end had been asked for")
+    parser.add_argument("--gpus", help="all, none, or numbers as nvidia-smi lists them: 0,2")
+    parser.add_argument("--json", action="store_true", help="one JSON document for programs")
+    parser.add_argument("--strict", action="store_true", help="a warning makes the exit code 1")
+    given = parser.parse_args(argv)
+    world = world or World()
+    wishes = Wishes.of(world.env, given.variant, given.backend, given.gpus)
+    return doctor(wishes, world, given.json, given.strict)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""The verdict on each recorded machine: this table is the specification of `invoke doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from app.host.checks import verdict
+from app.host.choose import Wishes
+from app.host.preflight import examine
+from app.host.seen import Seen
+from tests.host.recorded_hosts import names, world_of
+
+
+@dataclass(frozen=True)
+class Expect:
+    """`plan` is variant, back end, GPU mode and number of cards, or why there is none. `finds`: check -> part of it."""
+
+    verdict: str
+    plan: tuple[str, str, str, int] | str
+    finds: dict[str, str]
+
+
+TABLE = {
+    # data-center cards
+    "a100": Expect(
+        "warn", ("cu118", "docker", "runtime", 8), {"cgroups": "warn: systemd driver", "cards": "pass: 8 x"}
+    ),
+    "h100": Expect("pass", ("cu118", "docker", "cdi", 2), {"cards": "sm_90): cu118 runs sm_90", "cgroups": "CDI"}),
+    "h200": Expect("pass", ("cu118", "docker", "runtime", 1), {"cards": "sm_90): cu118 runs sm_90"}),
+    "l4": Expect("pass", ("cu118", "docker", "runtime", 1), {"cards": "cu118 runs sm_86, cu117 runs sm_86"}),
+    "v100-r535": Expect("pass", ("cu118", "docker", "runtime", 4), {"cards": "keep the driver at branch 580"}),
+    "k80": Expect("pass", ("cu118", "docker", "runtime", 2), {"cards": "2 x Tesla K80 (sm_37): cu118 runs sm_37"}),
+    # desktop cards
+    "rtx-4090": Expect("pass", ("cu118", "docker", "runtime", 1), {"driver-version": "cu118 native, cu117 native"}),
+    "rtx-5090": Expect("fail", "Blackwell needs PyTorch 2.7 or later", {"cards": "fail: GPU 0"}),
+    "mixed-usable": Expect("pass", ("cu118", "docker", "runtime", 2), {"cards": "sm_61): cu118 runs sm_60"}),
+    "mixed-blackwell": Expect(
+        "warn", ("cu118", "docker", "runtime", 1), {"cards": "warn: GPU 1, NVIDIA GeForce RTX 5090"}
+    ),
+    # drivers
+    "t4-r450": Expect("warn", ("cu118", "docker", "runtime", 1), {"driver-gate": "warn: the cu118 image refuses"}),
+    "a10g-r510": Expect("warn", ("cu118", "docker", "runtime", 1), {"driver-gate": "warn: the cu118 image refuses"}),
+    "a6000-r515": Expect(
+        "warn", ("cu118", "docker", "runtime", 1), {"driver-version": "cu117 native", "driver-gate": "515"}
+    ),
+    "t4-r470": Expect(
+        "pass", ("cu118", "docker", "runtime", 1), {"driver-gate": "lets 470", "driver-version": "compat"}
+    ),
+    "t4-r418": Expect("fail", "418.226.00 is too old", {"driver-version": "fail: NVIDIA driver 418"}),
+    "mismatch": Expect("fail", "old kernel module is still loaded", {"driver": "fail: the NVIDIA driver was upgraded"}),
+    "module-newer": Expect("warn", ("cu118", "docker", "runtime", 1), {"driver": "warn: the libraries are 535.183.01"}),
+    "no-driver": Expect("warn", ("cpu", "docker", "none", 0), {"driver": "warn: an NVIDIA card is on the bus"}),
+    "driver-dead": Expect("fail", "does not answer", {"driver": "fail: an NVIDIA card is there"}),
+    # engines
+    "cdi-only": Expect("pass", ("cu118", "docker", "cdi", 1), {"gpu-toolkit": "pass: CDI (/etc/cdi"}),
+    "rootless": Expect("pass", ("cu118", "docker", "cdi", 1), {"engine-kind": "rootless", "socket": "without root"}),
+    "toolkit-missing": Expect("warn", ("cu118", "native", "direct", 1), {"gpu-toolkit": "warn: Docker 26.1.5 cannot"}),
+    "docker-snap": Expect("warn", ("cu118", "native", "direct", 1), {"engine-kind": "warn: Docker from snap"}),
+    "docker-desktop-linux": Expect("warn", ("cu118", "native", "direct", 1), {"gpu-toolkit": "warn: Docker Desktop"}),
+    "no-docker": Expect("warn", ("cu118", "native", "direct", 4), {"docker": "warn: Docker is not installed"}),
+    "docker-denied": Expect("warn", ("cpu", "native", "none", 0), {"socket": "warn: Docker is running but this user"}),
+    "docker-down": Expect("warn", ("cpu", "native", "none", 0), {"docker": "warn: Docker is installed but its"}),
+    "docker-old": Expect(
+        "warn", ("cpu", "native", "none", 0), {"docker": "older than 23", "buildx": "warn: the buildx"}
+    ),
+    # other machines
+    "no-gpu": Expect("pass", ("cpu", "docker", "none", 0), {"driver": "skip: no NVIDIA driver"}),
+    "wsl2": Expect("pass", ("cu118", "docker", "runtime", 1), {"wsl": "pass: WSL 2", "driver-gate": "skip: the gate"}),
+    "wsl1": Expect("fail", ("cpu", "native", "none", 0), {"wsl": "fail: WSL 1"}),
+    "macos-arm64": Expect("warn", ("cpu", "native", "none", 0), {"system": "warn: macOS 14.5 on arm64"}),
+    "gh200": Expect("fail", "no CUDA build for Linux on aarch64", {"cards": "fail: PyTorch 2.0 has no CUDA build"}),
+    "company": Expect(
+        "warn", ("cpu", "docker", "none", 0), {"disk": "warn: the cpu image needs", "ports": "8888 (notebook)"}
+    ),
+}
+
+
+def test_every_recorded_host_is_in_the_table() -> None:
+    assert set(TABLE) == set(names())
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_recorded_host(name: str) -> None:
+    expect = TABLE[name]
+    seen = Seen.of(world_of(name), Wishes())
+    results = examine(seen)
+    said = {r.name: f"{r.status}: {r.detail}" for r in results}
+
+    assert [r.name for r in results if "check itself broke" in r.detail] == []
+    for check, part in expect.finds.items():
+        assert part in said[check]
+    if isinstance(expect.plan, str):
+        assert seen.plan is None
+        assert expect.plan in seen.conclusion
+        assert seen.conclusion.startswith("nothing will do here: ")
+    else:
+        plan = seen.plan
+        assert plan is not None
+        assert (plan.variant.name, plan.backend, plan.gpu_mode, len(plan.cards)) == expect.plan
+        assert seen.conclusion.startswith(f"use variant {expect.plan[0]} (")
+    assert verdict(results) == expect.verdict, [line for line in said.values() if line[:4] in ("warn", "fail")]
+    assert all(r.fix for r in results if r.status in ("warn", "fail"))
+    assert all(r.source for r in results if r.status in ("warn", "fail"))
+
+
+def test_nothing_secret_is_printed() -> None:
+    results = examine(Seen.of(world_of("company"), Wishes()))
+    (proxy,) = [r for r in results if r.name == "proxy"]
+    assert proxy.detail == "HTTPS_PROXY=http://proxy.example:3128, NO_PROXY=localhost,127.0.0.1"
+    assert not any("secret" in r.detail for r in results)
+
+
+def test_only_looking_commands_are_run() -> None:
+    looking = {("docker", "info"), ("docker", "ps"), ("nvidia-smi",), ("sw_vers",), ("sysctl",)}
+    for name in names():
+        world = world_of(name)
+        examine(Seen.of(world, Wishes()))
+        for argv in world.ran:
+            program = argv[0].rsplit("/", 1)[-1]
+            assert (program,) in looking or (program, argv[1]) in looking, argv
