@@ -1,0 +1,216 @@
+"""A GPT-2 decoder for PyTorch 2.0, from the tokens to the logits or the loss.
+
+    model = GPT(GPTConfig(vocab_size=65, context=64, layers=4, heads=4, width=128))
+    logits = model(ids)              # (B, T) int64 -> (B, T, V)
+    loss = model(ids, targets)       # summed cross-entropy, so that the caller can weigh it by tokens
+
+Shapes: B sequences, T positions, C width, H heads, D = C / H, V tokens in the vocabulary, L layers. The parameters have
+OpenAI's shapes, so `gpt_weights` moves them to and from a Hugging Face folder without loss.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.errors import ModelError, Problem
+
+IGNORED = -100  # a target that counts for nothing; PyTorch's and transformers' own value
+
+# Tensor cores are fed at full rate where every row is a multiple of 128 bytes (NVIDIA, Matrix Multiplication
+# Background: 64 elements of 16 bits on the A100), so the 50,257 columns of GPT-2's logits are computed as 50,304.
+TENSOR_CORE_ROWS = 64
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """Sizes of a model. Raises ModelError, with every problem at once, when they do not fit together."""
+
+    vocab_size: int
+    context: int  # longest sequence: the number of learned positions
+    layers: int
+    heads: int
+    width: int
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        problems = [
+            Problem(f"model.{name} is {getattr(self, name)}", f"give model.{name} a whole number from 1")
+            for name in ("vocab_size", "context", "layers", "heads", "width")
+            if getattr(self, name) < 1
+        ]
+        if not problems and self.width % self.heads:
+            problems.append(
+                Problem(
+                    f"model.width={self.width} does not divide into model.heads={self.heads} equal heads",
+                    f"take model.width={math.ceil(self.width / self.heads) * self.heads}",
+                )
+            )
+        if not 0 <= self.dropout < 1:
+            problems.append(
+                Problem(f"model.dropout is {self.dropout}", "give model.dropout a number from 0 to below 1")
+            )
+        if problems:
+            raise ModelError(*problems)
+
+
+class Cache:
+    """Keys and values of the positions that a model has already read, for generating one token at a time.
+
+    The tensors are allocated once for `context` positions, (B, H, context, D) a layer, and written in place; `length`
+    says how many of the positions hold something.
+    """
+
+    def __init__(self, config: GPTConfig, batch: int, like: Tensor) -> None:
+        """An empty cache for `batch` sequences, of the device and dtype of `like`."""
+        shape = (batch, config.heads, config.context, config.width // config.heads)
+        self.layers = [(like.new_empty(shape), like.new_empty(shape)) for _ in range(config.layers)]
+        self.length = 0
+
+    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Write key and value (B, H, T, D) behind `length`; return what the layer holds then, (B, H, length + T, D)."""
+        end = self.length + key.shape[2]
+        keys, values = self.layers[layer]
+        keys[:, :, self.length : end] = key
+        values[:, :, self.length : end] = value
+        return keys[:, :, :end], values[:, :, :end]
+
+
+class Attention(nn.Module):
+    """Causal self-attention: one matrix for query, key and value, PyTorch's fused kernel for the rest."""
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads = config.heads
+        self.dropout = config.dropout
+        self.qkv = nn.Linear(config.width, 3 * config.width)
+        self.out = nn.Linear(config.width, config.width)
+
+    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        B, T, C = x.shape
+        qkv = self.qkv(x).view(B, T, 3, self.heads, C // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, D)
+        if cache is not None:
+            key, value = cache.extend(self.layer, key, value)
+        y = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=T > 1,  # a single position sees all that the cache holds
+        )
+        out: Tensor = self.out(y.transpose(1, 2).reshape(B, T, C))
+        return out
+
+
+class Block(nn.Module):
+    """Pre-norm residual block: attention, then a two-layer perceptron four times as wide."""
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.width)
+        self.attention = Attention(config, layer)
+        self.mlp_norm = nn.LayerNorm(config.width)
+        self.mlp_in = nn.Linear(config.width, 4 * config.width)
+        self.mlp_out = nn.Linear(4 * config.width, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), cache))
+        hidden = F.gelu(self.mlp_in(self.mlp_norm(x)), approximate="tanh")  # GPT-2's own approximation, "gelu_new"
+        out: Tensor = x + self.dropout(self.mlp_out(hidden))
+        return out
+
+
+class GPT(nn.Module):
+    """Token and position embeddings, L blocks, a final norm, and a head that is the token embedding again."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.tokens = nn.Embedding(config.vocab_size, config.width)
+        self.positions = nn.Embedding(config.context, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """GPT-2's: N(0, 0.02), zero biases, and the 2L projections into the residual stream scaled by 1/sqrt(2L).
+
+        Radford et al. 2019, section 2.3, so that the variance of the sum does not grow with the depth.
+        """
+        residual = 0.02 / math.sqrt(2 * self.config.layers)
+        for name, parameter in self.named_parameters():
+            if name.endswith(".bias"):
+                nn.init.zeros_(parameter)
+            elif "norm" not in name:  # norms start at one, as LayerNorm makes them
+                into_residual = name.endswith(("attention.out.weight", "mlp_out.weight"))
+                nn.init.normal_(parameter, std=residual if into_residual else 0.02)
+
+    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Token ids (B, T), T <= context -> logits (B, T, V), or with targets (B, T) their summed cross-entropy.
+
+        Targets equal to `IGNORED` count nothing. The loss is part of the graph, so that a compiler fuses the softmax
+        over V, the largest tensor of the step, with the head.
+        """
+        logits = self._head(self._hidden(ids))
+        if targets is None:
+            return logits
+        flat = logits.view(-1, logits.shape[-1]).float()  # in bf16 the softmax over 50,000 tokens loses its tail
+        return F.cross_entropy(flat, targets.view(-1), ignore_index=IGNORED, reduction="sum")
+
+    def next_logits(self, ids: Tensor, cache: Cache) -> Tensor:
+        """Read ids (B, T) behind what the cache holds and return the logits of the token after them, (B, V).
+
+        T is 1, or anything while the cache is empty; the cache grows by T and may not pass the context.
+        """
+        if cache.length and ids.shape[1] > 1:
+            raise ValueError("a cache that holds something takes one position at a time")
+        hidden = self._hidden(ids, cache)
+        cache.length += ids.shape[1]
+        return self._head(hidden[:, -1])
+
+    def _hidden(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
+        start = cache.length if cache is not None else 0
+        end = start + ids.shape[1]
+        if end > self.config.context:
+            raise ValueError(f"{end} positions do not fit into a context of {self.config.context}")
+        x = self.dropout(self.tokens(ids) + self.positions.weight[start:end])  # (B, T, C)
+        for block in self.blocks:
+            x = block(x, cache)
+        out: Tensor = self.norm(x)
+        return out
+
+    def _head(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., V)."""
+        weight = self.tokens.weight
+        if not x.is_cuda:
+            return F.linear(x, weight)
+        padded = F.pad(weight, (0, 0, 0, -len(weight) % TENSOR_CORE_ROWS))
+        logits: Tensor = F.linear(x, padded)[..., : len(weight)]
+        return logits
+
+
+def parameter_count(config: GPTConfig) -> int:
+    """Parameters of a model; the head is tied to the token embedding and counts once."""
+    C = config.width
+    block = 12 * C * C + 13 * C  # qkv 3C²+3C, out C²+C, mlp 8C²+5C, two norms 4C
+    return (config.vocab_size + config.context) * C + config.layers * block + 2 * C
+
+
+def flops_per_token(config: GPTConfig, length: int) -> int:
+    """Floating-point operations of one forward and backward pass a token, in sequences of `length` tokens.
+
+    6 N + 12 L H D T, Chowdhery et al. 2022 (PaLM), appendix B. N is the parameters that multiply: all but the position
+    table; the token table does, as the head. The masked half of the attention is counted, as in the paper, though a
+    kernel may skip it: so figures compare.
+    """
+    multiplied = parameter_count(config) - config.context * config.width
+    return 6 * multiplied + 12 * config.layers * config.width * length
