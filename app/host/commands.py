@@ -1,0 +1,173 @@
+"""Every command that the workspace runs, as pure functions from a plan to an argv. Nothing here runs anything."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from app.host.choose import Plan
+from app.host.facts import Host
+
+SERVICE = "dev"
+IMAGE = "gpu-workspace"
+PROJECT = "gpu-workspace"
+INPUTS_LABEL = "gpu-workspace.inputs"
+TARGETS = ("dev", "runtime")
+
+
+@dataclass(frozen=True)
+class Command:
+    """An argv and the variables it needs beside the environment. Run in the project's root.
+
+    `background` holds further variables, such as PATH, without which the printed line does the same at a prompt.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    background: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def line(self) -> str:
+        """What a user would type for it."""
+        return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in self.env.items()), shlex.join(self.argv)])
+
+
+@dataclass(frozen=True)
+class BuildInputs:
+    """What a build depends on, and what it is labelled with.
+
+    `lock_hash` names what is installed, `digest` everything but the project's own code (locks, Dockerfile and its
+    files, bases). `revision`, `created` (RFC 3339) and `epoch` (s) are the last commit's; empty outside a git
+    checkout. The time of a build is not among them, so that a repeated build is the same image.
+    """
+
+    lock_hash: str
+    digest: str
+    revision: str = ""
+    created: str = ""
+    epoch: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)  # BASE_IMAGE, SLIM, PIP_INDEX_URL, APT_MIRROR
+
+
+def image_name(plan: Plan, host: Host, target: str = "dev") -> str:
+    """The image's tag; WORKSPACE_IMAGE overrides that of the dev image."""
+    override = host.env.get("WORKSPACE_IMAGE") if target == "dev" else None
+    return override or f"{IMAGE}:{plan.variant.name}-{target}"
+
+
+def build(plan: Plan, host: Host, inputs: BuildInputs, target: str = "dev") -> Command:
+    """`docker buildx build` of one target."""
+    arguments = {
+        "VARIANT": plan.variant.name,
+        "LOCK_HASH": inputs.lock_hash,
+        "REVISION": inputs.revision,
+        "CREATED": inputs.created,
+        **inputs.options,
+        **host.proxies,
+    }
+    argv = ["docker", "buildx", "build", "--load", "--file", "docker/Dockerfile", "--target", target]
+    argv += ["--tag", image_name(plan, host, target), "--label", f"{INPUTS_LABEL}={inputs.digest}"]
+    for name, value in arguments.items():
+        argv += ["--build-arg", f"{name}={value}"] if value else []
+    argv += ["--secret", f"id=ca,src={host.ca_bundle}"] if host.ca_bundle else []
+    # Provenance would put the build's time into the image and make every build another one.
+    argv += ["--provenance=false", "."]
+    env = {"SOURCE_DATE_EPOCH": inputs.epoch} if inputs.epoch else {}
+    return Command(tuple(argv), {**env, **_platform(host)})
+
+
+def compose_files(plan: Plan) -> tuple[str, ...]:
+    """The compose files of the plan, the CPU-safe one first."""
+    overlay = {"runtime": ("docker/compose.gpu.yaml",), "cdi": ("docker/compose.cdi.yaml",)}
+    return ("compose.yaml", *overlay.get(plan.gpu_mode, ()))
+
+
+def compose(plan: Plan, host: Host, owner: tuple[int, int], *arguments: str) -> Command:
+    """`docker compose` on the plan's files; `owner` is the (uid, gid) whose files the workspace holds."""
+    argv = ["docker", "compose"]
+    for file in compose_files(plan):
+        argv += ["--file", file]
+    env = {
+        "WORKSPACE_VARIANT": plan.variant.name,
+        "WORKSPACE_IMAGE": image_name(plan, host),
+        "WORKSPACE_UID": str(owner[0]),
+        "WORKSPACE_GID": str(owner[1]),
+        **({"NVIDIA_DISABLE_REQUIRE": "true"} if plan.skip_gate else {}),
+    }
+    return Command((*argv, *arguments), {**env, **_platform(host)})
+
+
+def compose_up(plan: Plan, host: Host, owner: tuple[int, int]) -> Command:
+    """Start the service, or leave it as it is where nothing changed, and wait until it is healthy."""
+    return compose(plan, host, owner, "up", "--detach", "--no-build", "--wait", SERVICE)
+
+
+def compose_hash(plan: Plan, host: Host, owner: tuple[int, int]) -> Command:
+    """Prints `dev HASH`: equal to the running container's label where `up` would change nothing."""
+    return compose(plan, host, owner, "config", "--hash", SERVICE)
+
+
+def compose_down(plan: Plan, host: Host, owner: tuple[int, int], volumes: bool = False) -> Command:
+    """Stop and remove every service's container and the network; with `volumes` the caches too."""
+    return compose(plan, host, owner, "--profile", "*", "down", *(["--volumes"] if volumes else []))
+
+
+def container_name(host: Host) -> str:
+    """The name that compose gives the dev container."""
+    return f"{host.env.get('COMPOSE_PROJECT_NAME') or PROJECT}-{SERVICE}-1"
+
+
+def execute(plan: Plan, host: Host, argv: Sequence[str], terminal: bool) -> Command:
+    """`docker exec` in the running container; compose's own `exec` would read the files again, half a second."""
+    prefix = ["docker", "exec", "--interactive", *(["--tty"] if terminal else [])]
+    for name, value in device_env(plan).items():
+        prefix += ["--env", f"{name}={value}"]
+    return Command((*prefix, container_name(host), *argv))
+
+
+def noted(argv: Sequence[str], note: str) -> list[str]:
+    """`argv` that leaves its process id in the file `note`, for `interrupt`; the id is the command's own."""
+    return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', note, *argv]
+
+
+def interrupt(host: Host, note: str, signal: str) -> Command:
+    """Pass a signal on to a noted command: `docker exec` without a terminal keeps signals to itself."""
+    script = 'kill -"$1" "$(cat "$0")"'
+    return Command(("docker", "exec", container_name(host), "sh", "-c", script, note, signal))
+
+
+def device_env(plan: Plan) -> dict[str, str]:
+    """Variables that show a program the plan's cards and no other, numbered as nvidia-smi does."""
+    if plan.visible is None:
+        return {}
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": plan.visible}
+
+
+def uv_venv(python: str, folder: str) -> Command:
+    """A relocatable environment: it is made beside the old one and then moved into its place."""
+    return Command(("uv", "venv", "--relocatable", "--python", python, "--prompt", "gpu-workspace", folder))
+
+
+def uv_install(folder: str, locks: Sequence[str], env: Mapping[str, str]) -> Command:
+    """Everything in the locks, by hash and nothing else."""
+    argv = ["uv", "pip", "install", "--python", f"{folder}/bin/python", "--no-deps", "--require-hashes"]
+    for lock in locks:
+        argv += ["--requirement", lock]
+    return Command(tuple(argv), env)
+
+
+def uv_install_project(folder: str) -> Command:
+    """The package itself, from the checkout; its build needs nothing that the locks did not bring."""
+    argv = ("uv", "pip", "install", "--python", f"{folder}/bin/python", "--no-deps", "--no-build-isolation")
+    return Command((*argv, "--editable", "."), {"UV_OFFLINE": "1"})
+
+
+def uv_python(version: str) -> Command:
+    """Fetch a Python of uv's own."""
+    return Command(("uv", "python", "install", version))
+
+
+def _platform(host: Host) -> dict[str, str]:
+    x86 = host.machine in ("x86_64", "AMD64")
+    return {} if x86 else {"DOCKER_DEFAULT_PLATFORM": "linux/amd64"}

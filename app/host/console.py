@@ -1,0 +1,127 @@
+"""What the workspace says and runs: every command is printed before it runs, all of it on standard error.
+
+Standard output belongs to the command that the user asked for, so that `invoke up --command ... > file` holds no more.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from app.errors import HostError, Problem
+from app.host.commands import Command
+from app.host.facts import ROOT
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def warn(problem: Problem) -> None:
+    say(f"warning: {problem.what}\n    fix: {problem.fix}")
+
+
+def at_terminal() -> bool:
+    """Whether a person sits at both ends."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+class Runner:
+    """Runs commands in the project's root, or with `dry` only prints them."""
+
+    def __init__(self, dry: bool = False, root: Path = ROOT) -> None:
+        self.dry = dry
+        self.root = root
+
+    def run(self, command: Command, on_signal: Callable[[int], None] | None = None) -> int:
+        """Print, run in the foreground, return the exit code (128 + n after signal n).
+
+        Ctrl-C reaches the command from the terminal; this process outlives it, so that a training run can save first.
+        With `on_signal` the command is shielded from the terminal and the callback passes the signal on instead.
+        """
+        say(f"$ {command.line}")
+        if self.dry:
+            return 0
+        try:
+            process = subprocess.Popen(
+                command.argv,
+                env={**os.environ, **command.background, **command.env},
+                cwd=self.root,
+                start_new_session=on_signal is not None,
+            )
+        except FileNotFoundError:
+            raise _not_found(command) from None
+        with _forwarding(on_signal, process):
+            code = process.wait()
+        return code if code >= 0 else 128 - code
+
+    def must(self, command: Command, problem: Problem) -> None:
+        """Run; raise `HostError` with `problem` where it fails, KeyboardInterrupt where it was interrupted."""
+        code = self.run(command)
+        if code == 128 + signal.SIGINT:
+            raise KeyboardInterrupt
+        if code:
+            raise HostError(problem)
+
+    def capture(self, command: Command) -> tuple[int, str]:
+        """Run and show, and return the exit code with what it wrote to standard error, to explain a failure by."""
+        say(f"$ {command.line}")
+        if self.dry:
+            return 0, ""
+        try:
+            process = subprocess.Popen(
+                command.argv,
+                env={**os.environ, **command.background, **command.env},
+                cwd=self.root,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            )
+        except FileNotFoundError:
+            raise _not_found(command) from None
+        lines = []
+        with _forwarding(None, process):
+            assert process.stderr is not None
+            for line in process.stderr:
+                lines.append(line)
+                say(line.rstrip("\n"))
+            code = process.wait()
+        if code == -signal.SIGINT or code == 128 + signal.SIGINT:
+            raise KeyboardInterrupt
+        return (code if code >= 0 else 128 - code), "".join(lines)
+
+
+def _not_found(command: Command) -> HostError:
+    name = command.argv[0]
+    if name == "uv":
+        return HostError(Problem("uv, which makes the native environment, is not installed", "pip install uv"))
+    return HostError(Problem(f"there is no program {name!r}", f"install {name}, or correct its name"))
+
+
+@contextmanager
+def _forwarding(on_signal: Callable[[int], None] | None, process: subprocess.Popen[Any]) -> Iterator[None]:
+    """While the command runs: SIGTERM goes on to it; SIGINT too where it does not get it from the terminal."""
+
+    def terminate(number: int, _: FrameType | None) -> None:
+        if on_signal is not None:
+            on_signal(number)
+        else:
+            process.send_signal(number)
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        if on_signal is not None:
+            on_signal(number)
+
+    previous = signal.signal(signal.SIGTERM, terminate), signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous[0])
+        signal.signal(signal.SIGINT, previous[1])

@@ -1,0 +1,165 @@
+"""The docker back end: build or reuse the image, start or reuse the container, run in it.
+
+Warm, that is three questions to Docker (the engine, the container with its image, compose's hash) and one `exec`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal as signals
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.errors import HostError, Problem
+from app.host import commands
+from app.host.choose import Plan, space_for
+from app.host.console import Runner
+from app.host.explain import advice
+from app.host.facts import Host
+from app.host.inputs import build_inputs
+from app.host.world import World
+
+ENTRYPOINT = "/usr/local/bin/entrypoint.sh"  # finds a home and caches that this user can write to
+_CONFIG_HASH = "com.docker.compose.config-hash"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What Docker holds for this workspace; empty strings where there is nothing."""
+
+    image_id: str = ""
+    image_digest: str = ""  # commands.INPUTS_LABEL of the image
+    container_image: str = ""
+    container_state: str = ""  # running, exited, ...
+    health: str = ""
+    config_hash: str = ""
+
+    @property
+    def running(self) -> bool:
+        return self.container_state == "running" and self.health in ("", "healthy")
+
+
+class DockerWorkspace:
+    """The dev service of compose.yaml, with the plan's overlay."""
+
+    name = "docker"
+
+    def __init__(self, root: Path, host: Host, plan: Plan, world: World, runner: Runner) -> None:
+        self.root, self.host, self.plan, self.world, self.runner = root, host, plan, world, runner
+        self.image = commands.image_name(plan, host)
+        self.owner = (os.getuid(), os.getgid())
+
+    def ensure(self) -> None:
+        """Build what is not built, start what is not running, and wait until it is healthy.
+
+        Raises:
+            HostError: a full disk, a build or a start that failed, with what is known about its message.
+        """
+        standing = self.standing()
+        inputs = build_inputs(self.world, self.host, self.root, self.plan.variant)
+        foreign = "WORKSPACE_IMAGE" in self.host.env  # somebody's own image: used as it is
+        built = False
+        if not standing.image_id or (standing.image_digest != inputs.digest and not foreign):
+            self.build("dev")
+            built = True
+        if built or not standing.running or standing.container_image != standing.image_id or self._changed(standing):
+            self._start()
+
+    def build(self, target: str) -> int:
+        """Build one target; what has not changed comes from the builder's cache."""
+        if target not in commands.TARGETS:
+            known = ", ".join(commands.TARGETS)
+            raise HostError(Problem(f"the Dockerfile has no target {target!r}", f"use one of: {known}"))
+        if problem := space_for(self.host, self.plan):
+            raise HostError(problem)
+        inputs = build_inputs(self.world, self.host, self.root, self.plan.variant)
+        command = commands.build(self.plan, self.host, inputs, target)
+        self.runner.must(
+            command,
+            Problem(
+                f"building {commands.image_name(self.plan, self.host, target)} failed: see the message above",
+                'put the message to `invoke app "doctor explain"`, or go on without Docker: add `--backend native`',
+            ),
+        )
+        return 0
+
+    def _start(self) -> None:
+        code, said = self.runner.capture(commands.compose_up(self.plan, self.host, self.owner))
+        if code:
+            known = advice(said)
+            raise HostError(
+                Problem(
+                    "the container did not start: see the message above" + (f"\n\n{known}\n" if known else ""),
+                    f"`docker logs {commands.container_name(self.host)}` may say more; "
+                    "to go on without Docker add `--backend native`",
+                )
+            )
+
+    def _changed(self, standing: Standing) -> bool:
+        command = commands.compose_hash(self.plan, self.host, self.owner)
+        # The hash is the only answer needed, and World.run has no variables of its own.
+        asked = ["env", *(f"{name}={value}" for name, value in command.env.items()), *command.argv]
+        answer = self.world.run(asked)
+        return not answer.ok or answer.out.split()[-1:] != [standing.config_hash]
+
+    def standing(self) -> Standing:
+        """Ask Docker once for the image and the container."""
+        container = commands.container_name(self.host)
+        found = _objects(self.world.run(["docker", "inspect", container, self.image]).out)
+        image: dict[str, Any] = next((o for o in found if "RootFS" in o), {})
+        box: dict[str, Any] = next((o for o in found if "State" in o), {})
+        state = box.get("State") or {}
+        return Standing(
+            image_id=str(image.get("Id", "")),
+            image_digest=str(_labels(image).get(commands.INPUTS_LABEL, "")),
+            container_image=str(box.get("Image", "")),
+            container_state=str(state.get("Status", "")),
+            health=str((state.get("Health") or {}).get("Status", "")),
+            config_hash=str(_labels(box).get(_CONFIG_HASH, "")),
+        )
+
+    def run(self, argv: Sequence[str], terminal: bool) -> int:
+        """Run in the container and return the exit code.
+
+        At a terminal Docker hands over every key, Ctrl-C too. Without one its client keeps signals to itself, so the
+        command notes its process id and the signal is sent in after it.
+        """
+        if terminal:
+            return self.runner.run(commands.execute(self.plan, self.host, [ENTRYPOINT, *argv], terminal))
+        note = f"/dev/shm/workspace-{os.getpid()}"
+        inside = commands.noted([ENTRYPOINT, *argv], note)
+
+        def pass_on(number: int) -> None:
+            name = signals.Signals(number).name.removeprefix("SIG")
+            subprocess.run(commands.interrupt(self.host, note, name).argv, check=False, capture_output=True)
+
+        return self.runner.run(commands.execute(self.plan, self.host, inside, terminal), pass_on)
+
+    def stop(self) -> int:
+        return self.runner.run(commands.compose_down(self.plan, self.host, self.owner))
+
+    def state(self) -> list[str]:
+        standing = self.standing()
+        digest = build_inputs(self.world, self.host, self.root, self.plan.variant).digest
+        current = "" if standing.image_digest == digest else ", not current: the next `invoke up` rebuilds it"
+        health = f", {standing.health}" if standing.health else ""
+        return [
+            f"image     {self.image}" + (current if standing.image_id else ": not built"),
+            f"container {commands.container_name(self.host)}: " + (standing.container_state or "none") + health,
+        ]
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return []
+    return [o for o in found if isinstance(o, dict)] if isinstance(found, list) else []
+
+
+def _labels(thing: dict[str, Any]) -> dict[str, Any]:
+    return (thing.get("Config") or {}).get("Labels") or {}

@@ -1,0 +1,244 @@
+"""The native environment: a locked `.venv` at the project's root, made by uv from the same locks as the images.
+
+A finished one carries a stamp, `.venv/.workspace-lock`, and is reused in milliseconds while the stamp fits the locks.
+Another is made beside it, in `.venv.partial`, and moved into its place when it is whole: an interrupted or failed
+installation leaves what was there before, and its remains are never taken for an environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from app.errors import HostError, Problem
+from app.host import commands
+from app.host.choose import Plan, space_for
+from app.host.console import Runner, say, warn
+from app.host.facts import Host
+from app.host.locks import lock_files, lock_hash
+from app.host.pythons import Python, find_python
+from app.host.variants import DEFAULT_INDEX, PYTHON, VARIANTS, Variant
+from app.host.world import World
+
+VENV = ".venv"
+STAMP = ".workspace-lock"
+_PARTIAL = ".venv.partial"
+_OLD = ".venv.old"
+
+Reach = Callable[[str], str]  # an address -> why it cannot be reached; empty where it can
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a finished environment was made from. `wanted` differs from `variant` where its wheels were out of reach."""
+
+    lock: str
+    wanted: str
+    variant: str
+    python: str
+
+    @staticmethod
+    def read(folder: Path) -> Stamp | None:
+        try:
+            fields = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+            return Stamp(**{name: str(fields[name]) for name in ("lock", "wanted", "variant", "python")})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, folder: Path) -> None:
+        new = folder / f"{STAMP}.new"
+        new.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+        new.replace(folder / STAMP)
+
+
+class Environment:
+    """The `.venv` of one checkout."""
+
+    def __init__(self, root: Path, host: Host, plan: Plan, world: World, runner: Runner) -> None:
+        self.root, self.host, self.plan, self.world, self.runner = root, host, plan, world, runner
+        self.folder = root / VENV
+
+    def current(self) -> Stamp | None:
+        """The stamp where the environment is whole and fits the plan and the locks."""
+        stamp = Stamp.read(self.folder)
+        if stamp is None or self.plan.variant.name not in (stamp.wanted, stamp.variant):
+            return None
+        return stamp if stamp.variant in VARIANTS and stamp.lock == self._lock(VARIANTS[stamp.variant]) else None
+
+    def ensure(self, reach: Reach | None = None) -> Stamp:
+        """Reuse the environment, or make it.
+
+        Raises:
+            HostError: no uv, no Python, no room, wheels out of reach, a `.venv` of somebody else's, a failed install.
+        """
+        if stamp := self.current():
+            return stamp
+        with self._alone():
+            # Another invocation may have made it while this one waited.
+            return self.current() or self._make(reach or partial(reachable, ca_bundle=self.host.ca_bundle))
+
+    def _make(self, reach: Reach) -> Stamp:
+        problems = [p for p in (self._foreign(), self._no_uv(), space_for(self.host, self.plan)) if p]
+        if problems:
+            raise HostError(*problems)
+        variant = self._variant_in_reach(reach)
+        python = self._python()
+        if python.note:
+            warn(Problem(python.note, f"for torch.compile, install Python {PYTHON}: `uv python install {PYTHON}`"))
+        say(f"making {VENV} for {variant.name}, Python {python.version}; later commands reuse it")
+        dry = self.runner.dry
+        if not dry:
+            shutil.rmtree(self.root / _PARTIAL, ignore_errors=True)
+        failed = Problem(
+            f"making {VENV} failed: see the message above",
+            "repeat the command: what was downloaded is kept. Behind a proxy set HTTPS_PROXY, for a mirror "
+            "PIP_INDEX_URL, for a company's certificates WORKSPACE_CA_BUNDLE",
+        )
+        locks = [f"docker/locks/{name}" for name in lock_files(variant.name, dev=True)]
+        self.runner.must(commands.uv_venv(python.path, _PARTIAL), failed)
+        self.runner.must(commands.uv_install(_PARTIAL, locks, self._uv_env()), failed)
+        self.runner.must(commands.uv_install_project(_PARTIAL), failed)
+        stamp = Stamp(self._lock(variant), self.plan.variant.name, variant.name, python.version)
+        if not dry:
+            stamp.write(self.root / _PARTIAL)
+            self._move_in()
+        return stamp
+
+    def _move_in(self) -> None:
+        old = self.root / _OLD
+        shutil.rmtree(old, ignore_errors=True)
+        if self.folder.exists():
+            self.folder.rename(old)
+        (self.root / _PARTIAL).rename(self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _foreign(self) -> Problem | None:
+        if not self.folder.exists() or Stamp.read(self.folder) is not None:
+            return None
+        return Problem(f"{VENV} is there and was not made by this workspace", f"move it away: `mv {VENV} {VENV}.mine`")
+
+    def _no_uv(self) -> Problem | None:
+        if self.world.which("uv"):
+            return None
+        return Problem("uv, which makes the native environment, is not installed", "pip install uv")
+
+    def _python(self) -> Python:
+        if found := find_python(self.world, (PYTHON,)):
+            return found
+        say(f"there is no Python {PYTHON} here; asking uv for one")
+        if self.runner.run(commands.uv_python(PYTHON)) == 0:
+            if self.runner.dry:
+                return Python(PYTHON, PYTHON)
+            if fetched := find_python(self.world, (PYTHON,)):
+                return fetched
+        if found := find_python(self.world):
+            return found
+        raise HostError(
+            Problem(
+                f"there is no Python {PYTHON} or 3.11 on PATH, under pyenv or of uv's own, and uv could not fetch one",
+                f"install it: `sudo apt-get install python{PYTHON} python{PYTHON}-dev`, or `pyenv install {PYTHON}`",
+            )
+        )
+
+    def _variant_in_reach(self, reach: Reach) -> Variant:
+        """The plan's variant, or the default index's build of the same torch where its wheels are out of reach."""
+        wanted, default = self.plan.variant, VARIANTS[DEFAULT_INDEX]
+        if not self.host.x86_linux:
+            return default  # the other wheels are for Linux on x86_64 alone; this lock has this platform's own
+        address = first_url((self.root / wanted.lock).read_text(encoding="utf-8"))
+        why = reach(address) if address else ""
+        if not why:
+            return wanted
+        site = address.split("/")[2]
+        unreached = f"the wheels of variant {wanted.name} are out of reach ({site}: {why})"
+        if not all(card.capability is None or default.kernel_for(card.capability) for card in self.plan.cards):
+            fix = f"let this machine reach {site}: HTTPS_PROXY for a proxy, WORKSPACE_CA_BUNDLE for certificates"
+            raise HostError(Problem(unreached, fix))
+        cpu = "" if self.plan.cards else "; it runs without a GPU too"
+        warn(
+            Problem(
+                f"{unreached}; taking the default index's build of the same PyTorch, {default.name}{cpu}",
+                f"nothing to do; once {site} can be reached, `invoke clean` and repeat the command",
+            )
+        )
+        return default
+
+    def _uv_env(self) -> dict[str, str]:
+        """What pip reads and uv does not."""
+        env = {}
+        if self.world.env.get("PIP_INDEX_URL") and not self.world.env.get("UV_DEFAULT_INDEX"):
+            env["UV_DEFAULT_INDEX"] = self.world.env["PIP_INDEX_URL"]
+        if self.host.ca_bundle and self.host.ca_from != "SSL_CERT_FILE":
+            env["SSL_CERT_FILE"] = self.host.ca_bundle
+        return env
+
+    def _lock(self, variant: Variant) -> str:
+        return lock_hash(self.root / "docker" / "locks", variant.name, dev=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One maker at a time; the lock goes with the process, however it ends."""
+        import fcntl  # not on Windows, where this module is still imported
+
+        if self.runner.dry:
+            yield
+            return
+        (self.root / ".cache").mkdir(exist_ok=True)
+        with (self.root / ".cache" / "venv.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"another command is making {VENV}; waiting for it")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def first_url(lock: str) -> str:
+    """The first address in a lock whose wheels are named by address; empty for one from an index."""
+    match = re.search(r"^\S+ @ (\S+)", lock, re.M)
+    return match[1] if match else ""
+
+
+def reachable(address: str, ca_bundle: str | None = None) -> str:
+    """Why a wheel cannot be fetched, asking for its header only; empty where it can. Follows HTTPS_PROXY."""
+    request = urllib.request.Request(address, method="HEAD", headers={"User-Agent": "gpu-workspace"})
+    try:
+        with urllib.request.urlopen(request, timeout=5, context=ssl.create_default_context(cafile=ca_bundle)):
+            return ""
+    except urllib.error.HTTPError as error:
+        # Some mirrors answer only GET; then the address is right.
+        return "" if error.code == 405 else f"HTTP {error.code}"
+    except OSError as error:
+        return str(getattr(error, "reason", error))
+
+
+def command_in(root: Path, stamp: Stamp, plan: Plan, argv: Sequence[str]) -> commands.Command:
+    """A program of the environment, or any other with the environment first on PATH; a nested `invoke` stays in it."""
+    program = Path(VENV, "bin", argv[0])
+    found = [str(program)] if (root / program).exists() else [argv[0]]
+    background = {
+        "VIRTUAL_ENV": str(root / VENV),
+        "PATH": os.pathsep.join([str(root / VENV / "bin"), os.environ.get("PATH", "")]),
+        "WORKSPACE_BACKEND": "native",
+        "WORKSPACE_VARIANT": stamp.variant,
+    }
+    return commands.Command((*found, *argv[1:]), commands.device_env(plan), background)
+
+
+def write_bashrc(root: Path) -> str:
+    """Start file of an interactive bash: the user's own first, because it may put other Pythons ahead on PATH."""
+    file = Path(VENV, "bin", "workspace-bashrc")
+    text = "test -f ~/.bashrc && . ~/.bashrc\n. .venv/bin/activate\n"
+    if (root / VENV).is_dir():
+        (root / file).write_text(text, encoding="utf-8")
+    return str(file)

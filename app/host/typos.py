@@ -1,0 +1,43 @@
+"""What a mistyped `invoke` line was meant to say. invoke itself only has "No idea what 'trian' is!"."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from app.errors import Problem
+
+Flags = Mapping[str, bool]  # a task's flag -> whether it takes a value
+
+
+def correction(argv: Sequence[str], tasks: Mapping[str, Flags]) -> Problem | None:
+    """The first word or flag in `argv` that no task knows, with the nearest one; None where all may be right.
+
+    Words before the first task are invoke's own options and are not judged.
+    """
+    if not argv or argv[0].startswith("-"):
+        return None
+    task = argv[0]
+    if task not in tasks:
+        return Problem(f"there is no task {task!r}", _nearest(task, tasks, "invoke --list"))
+    takes_value = False
+    for word in argv[1:]:
+        if takes_value:
+            takes_value = False
+        elif word == "--":
+            break
+        elif word in tasks:
+            task = word
+        elif word.startswith("--"):
+            flag = word.partition("=")[0]
+            if flag not in (*tasks[task], "--help"):
+                return Problem(f"{task} has no option {flag}", _nearest(flag, tasks[task], f"invoke --help {task}"))
+            takes_value = tasks[task].get(flag, False) and "=" not in word
+        elif "=" in word and "--set" in tasks[task]:
+            return Problem(f"{task} takes overrides as options, not {word!r}", f"write `--set {word}`")
+    return None
+
+
+def _nearest(word: str, known: Mapping[str, object], table: str) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean `{near[0]}`? `{table}` shows all" if near else f"`{table}` shows all"

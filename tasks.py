@@ -1,0 +1,260 @@
+"""The workspace's vocabulary: `invoke --list` shows it, `invoke --help TASK` every argument.
+
+Each task looks at the machine, takes the back end that is there (docker, native, or inside the container) and works
+through it. What a task runs is printed before it runs; `--dry` prints only.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke import Collection, Context, Exit, Task, task
+
+if TYPE_CHECKING:
+    from app.host.workspace import Workspace
+
+COMMON = {
+    "backend": "docker, native or inside; else WORKSPACE_BACKEND, else what this machine has",
+    "variant": "cu118, cu117 or cpu; else WORKSPACE_VARIANT, else what this machine's GPUs run",
+    "gpus": "all, none, or numbers as nvidia-smi lists them: 0,2",
+    "dry": "print the exact commands and run nothing",
+}
+
+
+def workspace_task(iterable: tuple[str, ...] = (), **help: str) -> Callable[[Callable[..., int]], Any]:
+    """A task that returns its exit code, and whose user's errors have no traceback."""
+
+    def decorate(body: Callable[..., int]) -> Any:
+        @functools.wraps(body)
+        def reported(*args: Any, **kwargs: Any) -> None:
+            from app.errors import WorkspaceError
+
+            try:
+                code = body(*args, **kwargs)
+            except WorkspaceError as error:
+                raise Exit(str(error), code=error.exit_code) from None
+            except KeyboardInterrupt:
+                raise Exit("stopped; the same command goes on from here", code=130) from None
+            if code:
+                raise Exit(code=code)
+
+        parameters = inspect.signature(body).parameters
+        common = {name: text for name, text in COMMON.items() if name in parameters}
+        required = [n for n, p in parameters.items() if p.default is p.empty and n not in ("c", *iterable)]
+        made = task(help={**help, **common}, iterable=list(iterable), positional=required, auto_shortflags=False)
+        return made(reported)
+
+    return decorate
+
+
+def the_workspace(backend: str, variant: str, gpus: str, dry: bool) -> Workspace:
+    """The workspace that the common options ask for."""
+    from app.host.choose import Wishes
+    from app.host.console import Runner
+    from app.host.workspace import open_workspace
+    from app.host.world import World
+
+    world = World()
+    return open_workspace(Wishes.of(world.env, variant, backend, gpus), Runner(dry), world)
+
+
+def run(workspace: Workspace, *argv: str) -> int:
+    """Bring the workspace up and run a command in it."""
+    from app.host.console import at_terminal
+
+    workspace.ensure()
+    return workspace.run(argv, terminal=at_terminal())
+
+
+@workspace_task(command="run this in the workspace and return its exit code, instead of opening a shell")
+def up(
+    c: Context, command: str = "", backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False
+) -> int:
+    """Bring the workspace up: say what this machine has, build, start, open a shell."""
+    from app.host.console import at_terminal, say
+    from app.host.workspace import describe, shell_command
+
+    workspace = the_workspace(backend, variant, gpus, dry)
+    for line in describe(workspace.host, workspace.plan):
+        say(line)
+    if command:
+        return run(workspace, "bash", "-c", command)
+    workspace.ensure()
+    if at_terminal():
+        return workspace.run(shell_command(workspace.plan), terminal=True)
+    for line in workspace.state():
+        say(line)
+    return 0
+
+
+@workspace_task()
+def shell(c: Context, backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False) -> int:
+    """Open one more shell in the workspace."""
+    from app.host.workspace import shell_command
+
+    workspace = the_workspace(backend, variant, gpus, dry)
+    workspace.ensure()
+    return run(workspace, *shell_command(workspace.plan))
+
+
+@workspace_task()
+def down(c: Context, backend: str = "", variant: str = "", dry: bool = False) -> int:
+    """Stop the workspace; runs, caches and images stay."""
+    return the_workspace(backend, variant, "all", dry).stop()
+
+
+@workspace_task()
+def status(c: Context, backend: str = "", variant: str = "", gpus: str = "all") -> int:
+    """Show what this machine has, what is built and what is running."""
+    from app.host.workspace import describe
+
+    workspace = the_workspace(backend, variant, gpus, dry=False)
+    print("\n".join([*describe(workspace.host, workspace.plan), *workspace.state()]))
+    return 0
+
+
+@workspace_task(target="dev (a shell, a notebook, an editor) or runtime (a job on a GPU host)")
+def build(
+    c: Context, target: str = "dev", backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False
+) -> int:
+    """Build the image, or natively the .venv, from the locks."""
+    return the_workspace(backend, variant, gpus, dry).build(target)
+
+
+@workspace_task(
+    iterable=("set",),
+    recipe="a recipe's name (`invoke app recipes` lists them) or a YAML file",
+    set="override one key of the recipe: --set trainer.max_epochs=1; may be repeated",
+)
+def train(
+    c: Context, recipe: str, set: list[str], backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False
+) -> int:
+    """Train or fine-tune a recipe and evaluate it: invoke train sentiment."""
+    return run(the_workspace(backend, variant, gpus, dry), "app", "train", recipe, *set)
+
+
+@workspace_task(arguments='the verb and its arguments as one word: invoke app "runs list"')
+def app(c: Context, arguments: str, backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False) -> int:
+    """Run any verb of `app` in the workspace: invoke app "--help"."""
+    return run(the_workspace(backend, variant, gpus, dry), "app", *shlex.split(arguments))
+
+
+@workspace_task(
+    json="print one JSON document for programs",
+    strict="a warning makes the exit code 1",
+)
+def doctor(
+    c: Context, json: bool = False, strict: bool = False, backend: str = "", variant: str = "", gpus: str = "all"
+) -> int:
+    """Say whether this machine can run the workspace, and what to type where it cannot."""
+    from app.host.choose import Wishes
+    from app.host.preflight import doctor as examine
+    from app.host.world import World
+
+    world = World()
+    return examine(Wishes.of(world.env, variant, backend, gpus), world, json, strict)
+
+
+@workspace_task(
+    fast="leave out what takes minutes (slow) and what needs a Docker engine (images)",
+    path="run the tests under this path only",
+)
+def test(
+    c: Context,
+    fast: bool = False,
+    path: str = "",
+    backend: str = "",
+    variant: str = "",
+    gpus: str = "all",
+    dry: bool = False,
+) -> int:
+    """Run every test that this machine can run."""
+    # The image tests drive the engine from outside, so the tests run beside it unless something else is asked for.
+    backend = (
+        backend or os.environ.get("WORKSPACE_BACKEND") or ("inside" if "WORKSPACE_INSIDE" in os.environ else "native")
+    )
+    workspace = the_workspace(backend, variant, gpus, dry)
+    options = ["-m", "not slow and not images"] if fast else []
+    return run(workspace, "pytest", *options, *([path] if path else []))
+
+
+@workspace_task(fix="rewrite what ruff can put right")
+def lint(
+    c: Context, fix: bool = False, backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False
+) -> int:
+    """Check style and types: ruff and mypy, both strict."""
+    workspace = the_workspace(backend, variant, gpus, dry)
+    commands = [
+        ["ruff", "check", *(["--fix"] if fix else []), "."],
+        ["ruff", "format", *([] if fix else ["--check"]), "."],
+        ["mypy"],
+    ]
+    return max(run(workspace, *command) for command in commands)
+
+
+@workspace_task(upgrade="take the newest releases that the pins allow, instead of keeping what is locked")
+def lock(c: Context, upgrade: bool = False) -> int:
+    """Resolve docker/locks/*.in into the locks, with a hash for every file."""
+    from app.host.console import say
+    from app.host.facts import ROOT
+    from app.host.locks import write_locks
+
+    changed = write_locks(ROOT / "docker" / "locks", upgrade)
+    say(f"changed: {', '.join(changed)}" if changed else "nothing changed")
+    return 0
+
+
+@workspace_task(
+    runs="also the folder runs/, with every trained model",
+    cache="also the caches: downloaded models, encoded data, compiled kernels",
+    images="also the images",
+    yes="do not ask",
+)
+def clean(
+    c: Context,
+    runs: bool = False,
+    cache: bool = False,
+    images: bool = False,
+    yes: bool = False,
+    dry: bool = False,
+) -> int:
+    """Remove what the project made: environment and containers; runs, caches and images only if told."""
+    from app.host.clean import agreed, removal, remove
+    from app.host.console import Runner, say
+    from app.host.facts import ROOT, look
+    from app.host.world import World
+
+    world = World()
+    what = removal(world, look(world), ROOT, runs, cache, images)
+    if not what:
+        say("there is nothing to remove")
+        return 0
+    return remove(what, Runner(dry)) if agreed(what, yes or dry) else 1
+
+
+def _check_spelling(names: dict[str, Task[Any]]) -> None:
+    """Stop with the nearest task or option where the command line has one that is not there."""
+    if Path(sys.argv[0]).name not in ("invoke", "inv"):
+        return
+    from app.host.typos import correction
+
+    flags = {name: _flags(t.body) for name, t in names.items()}
+    if problem := correction(sys.argv[1:], flags):
+        raise Exit(str(problem), code=2)
+
+
+def _flags(body: Callable[..., Any]) -> dict[str, bool]:
+    """A task's options, and whether each takes a value."""
+    parameters = list(inspect.signature(body).parameters.values())[1:]
+    return {f"--{p.name}": not isinstance(p.default, bool) for p in parameters}
+
+
+ns = Collection(up, down, shell, build, train, app, status, doctor, test, lint, lock, clean)
+_check_spelling(ns.tasks)
