@@ -1,0 +1,235 @@
+"""From a recipe's name and `key=value` overrides to a checked `Recipe`; every problem at once, each with its place.
+
+The resolved recipe in canonical form (`canonical`) identifies a run: two runs with the same one, the same data and the
+same versions are the same run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from app.errors import ConfigError, Problem
+from app.schema import RECIPES, Recipe
+
+SHIPPED = Path(__file__).parent / "recipes"
+Key = tuple[Any, ...]
+
+
+@dataclass
+class Source:
+    """Plain values of a recipe, the place each came from, and what was wrong before any check of meaning."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    places: dict[Key, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def place(self, key: Key) -> str:
+        """Where `key`, or the nearest section above it, was written."""
+        while key and key not in self.places:
+            key = key[:-1]
+        return self.places.get(key, "")
+
+
+def load(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a shipped recipe or a YAML file, apply `section.key=value` overrides, check it whole.
+
+    Raises ConfigError with every problem: unknown keys with the nearest known name, wrong types and values, each with
+    `file:line` or the override that said it.
+    """
+    path = recipe_path(name_or_path)
+    source = read_yaml(path)
+    for override in overrides:
+        apply_override(source, override)
+    source.values.setdefault("name", path.stem)
+    return check(source)
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def shipped_or_local(name: str) -> Path:
+    """Path of a data file: `shipped:NAME` lies in the package, anything else is relative to the working folder."""
+    scheme, _, rest = name.partition(":")
+    return SHIPPED / "data" / rest if scheme == "shipped" else Path(name).expanduser()
+
+
+def cache_folder() -> Path:
+    """Where fetched models and encoded data are kept: $WORKSPACE_CACHE, else ~/.cache/gpu-workspace."""
+    named = os.environ.get("WORKSPACE_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "gpu-workspace"
+
+
+def resolved(recipe: Recipe) -> dict[str, Any]:
+    """Every setting of a recipe as plain values, defaults included."""
+    return recipe.model_dump(mode="json")
+
+
+def canonical(recipe: Recipe) -> str:
+    """Text that is the same for the same recipe: sorted keys, defaults filled in, the one-line description left out."""
+    return json.dumps({k: v for k, v in resolved(recipe).items() if k != "about"}, sort_keys=True)
+
+
+def fingerprint(recipe: Recipe) -> str:
+    """sha256 of the canonical form."""
+    return hashlib.sha256(canonical(recipe).encode()).hexdigest()
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The resolved recipe as a file that `load` reads back to the same recipe."""
+    return yaml.safe_dump(resolved(recipe), sort_keys=False, allow_unicode=True)
+
+
+def nearest(word: str, known: Sequence[str]) -> str | None:
+    """The known name that a misspelt one most likely meant."""
+    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.6)), None)
+
+
+def recipe_path(name_or_path: str) -> Path:
+    """File of a recipe named by name or by path. Raises ConfigError."""
+    if name_or_path in shipped_recipes():
+        return SHIPPED / f"{name_or_path}.yaml"
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    guess = nearest(name_or_path, shipped_recipes())
+    raise ConfigError(
+        Problem(
+            f"no recipe and no file is called {name_or_path!r}",
+            f"did you mean {guess}?"
+            if guess
+            else f"use one of {', '.join(shipped_recipes())}, or a path to a .yaml file",
+        )
+    )
+
+
+def read_yaml(path: Path) -> Source:
+    """Values of a YAML file with the line of each key. Raises ConfigError where it is not YAML at all."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except UnicodeDecodeError as error:
+        raise ConfigError(Problem("the recipe is not UTF-8 text", "save it as UTF-8", str(path))) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        what = getattr(error, "problem", None) or "cannot be read"
+        raise ConfigError(Problem(f"not valid YAML: {what}", "correct this line", where)) from error
+    source = Source()
+    source.places[()] = str(path)
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError(Problem("a recipe is `key: value` lines", "see `app recipes hello-linear`", str(path)))
+    source.values = _plain(root, (), source, path)
+    return source
+
+
+def _plain(node: yaml.Node, key: Key, source: Source, path: Path) -> Any:
+    """Python value of a YAML node; notes the line of each key below it, and keys that are written twice."""
+    if isinstance(node, yaml.MappingNode):
+        values: dict[Any, Any] = {}
+        for name_node, value_node in node.value:
+            name = yaml.SafeLoader("").construct_object(name_node)
+            where = f"{path}:{name_node.start_mark.line + 1}"
+            below = (*key, name)
+            if name in values:
+                source.problems.append(Problem(f"{_dotted(below)} is written twice", "keep one of the two", where))
+            source.places[below] = where
+            values[name] = _plain(value_node, below, source, path)
+        return values
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*key, i), source, path) for i, item in enumerate(node.value)]
+    return yaml.SafeLoader("").construct_object(node)
+
+
+def apply_override(source: Source, override: str) -> None:
+    """Set one `section.key=value`; the value is read as YAML: `3`, `true`, `null` and `[a, b]` mean what they say."""
+    name, equals, text = override.partition("=")
+    where = f"override {override}"
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w-]*(\.[\w-]+)*", name):
+        source.problems.append(Problem("not of the form key=value", "write for example optimizer.lr=1e-4", where))
+        return
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    *sections, last = name.split(".")
+    values, key = source.values, Key()
+    for section in sections:
+        key = (*key, section)
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            source.problems.append(
+                Problem(f"{_dotted(key)} is a value, not a section", f"set {_dotted(key)}=...", where)
+            )
+            return
+        source.places.setdefault(key, where)
+        values = inner
+    values[last] = value
+    key = (*key, last)
+    source.places[key] = where
+
+
+def check(source: Source) -> Recipe:
+    """Build the recipe of the task it names. Raises ConfigError with every problem."""
+    task = source.values.get("task")
+    kind = RECIPES.get(task) if isinstance(task, str) else None
+    if kind is None:
+        guess = nearest(str(task), list(RECIPES))
+        what = f"task: {task!r} is not a task" if task is not None else "task: missing"
+        fix = f"did you mean {guess}?" if guess else f"use one of {', '.join(RECIPES)}"
+        raise ConfigError(*source.problems, Problem(what, fix, source.place(("task",))))
+    try:
+        recipe = kind.model_validate(source.values)
+    except ValidationError as invalid:
+        problems = [_explain(dict(error), kind, source) for error in invalid.errors(include_url=False)]
+        raise ConfigError(*source.problems, *dict.fromkeys(problems)) from invalid
+    if source.problems:
+        raise ConfigError(*source.problems)
+    return recipe
+
+
+def _explain(error: dict[str, Any], kind: type[Recipe], source: Source) -> Problem:
+    """One pydantic error in our words."""
+    key = tuple(part for part in error["loc"] if not str(part).startswith(("literal[", "function-", "constrained-")))
+    name, given, where = _dotted(key), error["input"], source.place(key)
+    if error["type"] == "extra_forbidden":
+        known = _fields(kind, key[:-1])
+        guess = nearest(str(key[-1]), known)
+        return Problem(
+            f"{name}: no such key", f"did you mean {guess}?" if guess else f"known here: {', '.join(known)}", where
+        )
+    if error["type"] == "missing":
+        return Problem(f"{name}: missing", f"add {name}, here or as {name}=...", where)
+    message = error["msg"][:1].lower() + error["msg"][1:]
+    return Problem(f"{name}: {given!r}: {message}", f"see `app recipes --schema` for what {name} takes", where)
+
+
+def _fields(kind: type[BaseModel], key: Key) -> list[str]:
+    """Names of the keys of the section at `key` below a model class; for a union, of all its members."""
+    classes: list[type[BaseModel]] = [kind]
+    for part in key:
+        annotations = [c.model_fields[part].annotation for c in classes if part in c.model_fields]
+        classes = [found for annotation in annotations for found in _model_classes(annotation)]
+    return sorted({name for c in classes for name in c.model_fields})
+
+
+def _model_classes(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for inner in get_args(annotation) for found in _model_classes(inner)]
+
+
+def _dotted(key: Key) -> str:
+    return ".".join(map(str, key))

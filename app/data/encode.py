@@ -1,0 +1,159 @@
+"""Texts to token ids, once: memory-mapped arrays in the cache, keyed by what was encoded and how.
+
+The key is a sha256 over the file's bytes, the tokenizer's own definition and the settings, so a change of any of them
+is another folder. A folder appears whole or not at all (`atomic.new_folder`), so an interrupted build leaves nothing
+behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from app import atomic
+from app.config import cache_folder
+from app.data.batch import Batch
+from app.data.files import Columns, Texts, find_file, read_texts
+from app.errors import DataError, Problem
+
+FORMAT = 1  # raise it when the arrays change their meaning
+CHUNK = 10_000  # texts tokenized at a time: bounds memory, and is enough for the tokenizer's threads
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Sequences of different length, end to end: `flat[offsets[i]:offsets[i + 1]]` is sequence i."""
+
+    flat: np.ndarray[Any, np.dtype[np.int32]]
+    offsets: np.ndarray[Any, np.dtype[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> np.ndarray[Any, np.dtype[np.int32]]:
+        return self.flat[self.offsets[i] : self.offsets[i + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return np.diff(self.offsets)
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> Ragged:
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        flat = np.fromiter((i for row in rows for i in row), dtype=np.int32, count=int(offsets[-1]))
+        return cls(flat, offsets)
+
+    def padded(self, indices: np.ndarray[Any, Any], fill: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """(B, T) int64 array of these sequences, T the longest of them, and their lengths (B,)."""
+        lengths = self.offsets[indices + 1] - self.offsets[indices]
+        rows = np.full((len(indices), int(lengths.max(initial=0))), fill, dtype=np.int64)
+        for row, index, length in zip(rows, indices, lengths):
+            start = self.offsets[index]
+            row[:length] = self.flat[start : start + length]
+        return rows, lengths
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """A file of labelled texts as token ids; a `DataSet`."""
+
+    ids: Ragged
+    labels: np.ndarray[Any, np.dtype[np.int64]] | None
+    """(N,) index into the class names."""
+    pad: int
+    digest: str
+    """sha256 of the file it came from."""
+
+    @property
+    def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return self.ids.lengths
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, indices: np.ndarray[Any, Any]) -> Batch:
+        rows, lengths = self.ids.padded(indices, self.pad)
+        mask = np.arange(rows.shape[1]) < lengths[:, None]
+        return Batch(
+            inputs={"input_ids": torch.from_numpy(rows), "attention_mask": torch.from_numpy(mask.astype(np.int64))},
+            index=torch.from_numpy(np.ascontiguousarray(indices)),
+            labels=None if self.labels is None else torch.from_numpy(self.labels[indices]),
+            useful=int(lengths.sum()),
+            padded=rows.size,
+        )
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> Ragged:
+    """Token ids of texts, special tokens included, cut at `max_length`."""
+    rows: list[list[int]] = []
+    for start in range(0, len(texts), CHUNK):
+        chunk = list(texts[start : start + CHUNK])
+        rows += tokenizer(chunk, truncation=True, max_length=max_length, return_attention_mask=False)["input_ids"]
+    return Ragged.of(rows)
+
+
+def class_names(name: str, columns: Columns) -> list[str]:
+    """The classes of a training file, in order, whole numbers as numbers. Raises DataError where there is but one."""
+    texts = read_texts(name, columns)
+    names = sorted(set(texts.labels), key=lambda label: (0, int(label), "") if _is_whole(label) else (1, 0, label))
+    if len(names) < 2:
+        raise DataError(
+            Problem(f"every row has the label {names[0]!r}", "training needs at least two classes", str(texts.path))
+        )
+    return names
+
+
+def encode_texts(name: str, columns: Columns, tokenizer: Any, max_length: int, classes: Sequence[str]) -> EncodedTexts:
+    """A labelled file as arrays, from the cache once there. Raises DataError, also for a label not in `classes`."""
+    path = find_file(name)
+    digest = file_digest(path)
+    settings = json.dumps([FORMAT, path.suffix, columns.text, columns.label, max_length, list(classes)])
+    key = hashlib.sha256("\n".join([digest, tokenizer.backend_tokenizer.to_str(), settings]).encode()).hexdigest()
+    folder = cache_folder() / "encoded" / key[:32]
+    if not folder.is_dir():
+        texts = read_texts(name, columns)
+        labels = _label_ids(texts, classes)
+        ids = tokenize(tokenizer, texts.texts, max_length)
+        with atomic.new_folder(folder) as building:
+            np.save(building / "flat.npy", ids.flat)
+            np.save(building / "offsets.npy", ids.offsets)
+            np.save(building / "labels.npy", labels)
+    flat, offsets, labels = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("flat", "offsets", "labels"))
+    return EncodedTexts(Ragged(flat, offsets), labels, tokenizer.pad_token_id or 0, digest)
+
+
+def _label_ids(texts: Texts, classes: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    places = {name: i for i, name in enumerate(classes)}
+    unknown = [
+        Problem(
+            f"label {label!r} is not one of {', '.join(classes)}",
+            "correct it, or add such rows to train",
+            f"{texts.path}:{line}",
+        )
+        for label, line in zip(texts.labels, texts.lines)
+        if label not in places
+    ]
+    if unknown:
+        raise DataError(*unknown[:20])
+    return np.array([places[label] for label in texts.labels], dtype=np.int64)
+
+
+def _is_whole(label: str) -> bool:
+    return label.lstrip("-").isdecimal()

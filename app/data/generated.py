@@ -1,0 +1,61 @@
+"""Points drawn from a known law: what the first recipes learn, so that the right answer is known."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.data.batch import Batch
+
+
+@dataclass(frozen=True)
+class Points:
+    """N points with a target each; a `DataSet`."""
+
+    features: Tensor
+    """(N, F)"""
+    targets: Tensor
+    """(N, 1)"""
+
+    @property
+    def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return np.ones(len(self), dtype=np.int64)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.features.numpy().tobytes() + self.targets.numpy().tobytes()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, indices: np.ndarray[Any, Any]) -> Batch:
+        rows = torch.from_numpy(np.ascontiguousarray(indices))
+        return Batch({"features": self.features[rows]}, rows, self.targets[rows], useful=len(rows), padded=len(rows))
+
+
+@dataclass(frozen=True)
+class Line:
+    """The law y = w x + b that points are drawn from."""
+
+    weight: Tensor
+    """(F,)"""
+    bias: float
+
+
+def linear_law(features: int, seed: int) -> Line:
+    """A law with weights and bias drawn from a standard normal."""
+    random = torch.Generator().manual_seed(seed)
+    return Line(torch.randn(features, generator=random), float(torch.randn((), generator=random)))
+
+
+def points_on(line: Line, examples: int, noise: float, seed: int) -> Points:
+    """Standard normal features, targets on the line plus normal noise of standard deviation `noise`."""
+    random = torch.Generator().manual_seed(seed)
+    features = torch.randn(examples, len(line.weight), generator=random)
+    targets = features @ line.weight + line.bias + noise * torch.randn(examples, generator=random)
+    return Points(features, targets[:, None])

@@ -1,0 +1,107 @@
+"""`app train`, `evaluate`, `predict` and `recipes`: what is typed, in and out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+OVERRIDES = "settings as key=value: optimizer.lr=1e-4 trainer.max_epochs=3"
+
+
+def train(argv: Sequence[str]) -> int:
+    """Train by a recipe, score on dev and test, save the model."""
+    parser = argparse.ArgumentParser(prog="app train", description=train.__doc__)
+    parser.add_argument("recipe", help="name of a shipped recipe (`app recipes`) or a .yaml file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES)
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders go (default: runs)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the scores as one JSON object on stdout")
+    options = parser.parse_intermixed_args(argv)
+
+    from app.config import load
+
+    recipe = load(options.recipe, options.overrides)
+    from app.finetune.training import train_recipe
+
+    finished = train_recipe(recipe, options.runs)
+    print(json.dumps(finished.summary()) if options.json else finished.text())
+    return 0
+
+
+def evaluate(argv: Sequence[str]) -> int:
+    """Score a trained run on a split of its data, or of other data: data.test=FILE."""
+    parser = argparse.ArgumentParser(prog="app evaluate", description=evaluate.__doc__)
+    parser.add_argument("run", help="folder of a run, or a recipe's name for its newest run")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES)
+    parser.add_argument("--split", choices=("train", "dev", "test"), default="test")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders are (default: runs)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the scores as one JSON object on stdout")
+    options = parser.parse_intermixed_args(argv)
+
+    from app.runs.folder import find
+
+    run = find(options.run, options.runs)
+    recipe = run.recipe(options.overrides)
+    from app.finetune.inference import evaluate_run
+
+    scores = evaluate_run(run, recipe, options.split)
+    if options.json:
+        print(json.dumps(scores.values))
+    else:
+        print("  ".join(f"{name} {value:.4f}" for name, value in scores.values.items()))
+        print(scores.tables)
+    return 0
+
+
+def predict(argv: Sequence[str]) -> int:
+    """Run a trained run's model over a file, or stdin; one JSON object a line out."""
+    parser = argparse.ArgumentParser(prog="app predict", description=predict.__doc__)
+    parser.add_argument("run", help="folder of a run, or a recipe's name for its newest run")
+    parser.add_argument(
+        "file", nargs="?", default="-", help=".txt, .tsv, .csv or .jsonl; - is stdin, one text a line (default)"
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders are (default: runs)"
+    )
+    options = parser.parse_args(argv)
+
+    from app.runs.folder import find
+
+    run = find(options.run, options.runs)
+    from app.finetune.inference import predict_lines
+
+    for line in predict_lines(run, None if options.file == "-" else options.file):
+        print(json.dumps(line, ensure_ascii=False))
+    return 0
+
+
+def recipes(argv: Sequence[str]) -> int:
+    """List the shipped recipes, show one resolved, or print the JSON Schema that editors check a recipe by."""
+    parser = argparse.ArgumentParser(prog="app recipes", description=recipes.__doc__)
+    parser.add_argument("name", nargs="?", help="show this recipe, every setting filled in")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES)
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of a recipe")
+    options = parser.parse_intermixed_args(argv)
+
+    from app import config
+
+    if options.schema:
+        from pydantic import TypeAdapter
+
+        from app.schema import AnyRecipe
+
+        json.dump(TypeAdapter(AnyRecipe).json_schema(), sys.stdout, indent=2)
+        print()
+    elif options.name:
+        print(config.to_yaml(config.load(options.name, options.overrides)), end="")
+    else:
+        names = config.shipped_recipes()
+        for name in names:
+            print(f"{name:<{max(map(len, names))}}  {config.load(name).about}")
+    return 0

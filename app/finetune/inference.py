@@ -1,0 +1,48 @@
+"""`app evaluate` and `app predict`: a finished run's model over data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import lightning.pytorch as pl
+
+from app.errors import Problem, RunError
+from app.finetune.module import FineTuning
+from app.finetune.session import (
+    accelerator_of,
+    build_trainer,
+    evaluation_loader,
+    precision_of,
+    quiet_lightning,
+    scores_of,
+)
+from app.finetune.task import Scores, Split, task_of
+from app.runs.folder import Run
+from app.schema import Recipe
+
+
+def evaluate_run(run: Run, recipe: Recipe, split: Split) -> Scores:
+    """Scores of a run's model on a split of the data that `recipe` (the run's, perhaps overridden) names."""
+    trainer, module = _opened(run, recipe)
+    return scores_of(trainer, module, module.task.data(split), split)
+
+
+def predict_lines(run: Run, file: str | None) -> Iterator[dict[str, Any]]:
+    """What the model says to each text of a file, or of stdin for None, in the order of the file."""
+    trainer, module = _opened(run, run.recipe())
+    loader = evaluation_loader(module.task.unlabelled(file), module.recipe)
+    judged = [judged for batch in trainer.predict(module, loader) or [] for judged in batch]
+    for answer in sorted(judged, key=lambda j: j.index):
+        yield module.task.describe(answer)
+
+
+def _opened(run: Run, recipe: Recipe) -> tuple[pl.Trainer, FineTuning]:
+    """A run's model and a Trainer to drive it. Raises RunError where the training has not finished."""
+    quiet_lightning()
+    if not run.model.is_dir():
+        raise RunError(Problem("the run has no trained model yet", "finish its training first", str(run.path)))
+    chosen = precision_of(recipe, accelerator_of(recipe))
+    task = task_of(recipe)
+    module = FineTuning(task, task.load(run.model), recipe, steps=1)
+    return build_trainer(recipe, chosen, callbacks=[], run=None, steps=1), module

@@ -1,0 +1,122 @@
+"""The one LightningModule: it joins a task and a model, and holds the arithmetic of a step.
+
+The gradient of an optimizer step is that of (sum of the losses of its micro-batches, on every device) / (sum of their
+weights).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.utils.clip_grad import clip_grad_norm_
+from torch.optim import Optimizer
+
+from app.data.batch import Batch
+from app.finetune.optimizers import build_optimizer, build_schedule
+from app.finetune.task import Forward, Judged, Scores, Task
+from app.schema import Recipe
+
+
+class FineTuning(pl.LightningModule):
+    """A task's loss as Lightning's training step, and its judgements as Lightning's evaluation."""
+
+    def __init__(self, task: Task[Any], model: nn.Module, recipe: Recipe, steps: int) -> None:
+        """`steps`: optimizer steps of the whole training, for the schedule."""
+        super().__init__()
+        self.task, self.model, self.recipe, self.steps = task, model, recipe, steps
+        self.compiled: list[Forward] = []  # in a list, or nn.Module would register it and prefix every key
+        self.judged: list[Judged] = []
+        self.scores: Scores | None = None
+        self.weight = 0.0  # of the micro-batches since the last optimizer step, on every device
+        self.first_weight = 1.0
+        self.loss_sum = torch.zeros(())
+        self.loss_weight = 0.0
+
+    @property
+    def forward_model(self) -> Forward:
+        return self.compiled[0] if self.compiled else self.model
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """Loss of a micro-batch, scaled so that `on_before_optimizer_step` finds the gradient of the mean.
+
+        The weights of the coming micro-batches are not known yet, so each is divided by that of the first, and the
+        sum of their gradients is corrected once, before the step. Lightning divides by `accumulate` and, on many
+        devices, by their number; both are taken back here.
+        """
+        loss = self.task.loss(self.forward_model, batch)
+        weight = self._over_devices(loss.weight)
+        if self.weight == 0.0:
+            self.first_weight = weight
+        self.weight += weight
+        self.loss_sum = self.loss_sum.to(loss.total.device) + loss.total.detach()
+        self.loss_weight += loss.weight
+        scaled: Tensor = loss.total * (self.recipe.trainer.accumulate * self.trainer.world_size / self.first_weight)
+        return scaled
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Divide by the weight of all micro-batches, then clip."""
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if self.weight != self.first_weight:
+            torch._foreach_mul_(gradients, self.first_weight / self.weight)
+        self.weight = 0.0
+        if self.recipe.trainer.clip is not None:  # here, because Lightning refuses to clip for a fused optimizer
+            clip_grad_norm_(self.trainer.model.parameters(), self.recipe.trainer.clip)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = build_optimizer(self.model, self.recipe.optimizer)
+        schedule = build_schedule(optimizer, self.recipe.schedule, self.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        loader: Any = self.trainer.train_dataloader
+        loader.sampler.set_epoch(self.current_epoch)
+
+    def on_validation_epoch_start(self) -> None:
+        self.judged = []
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        if len(batch):
+            self.judged += self.task.judge(self.model, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        loader: Any = self.trainer.val_dataloaders
+        self.scores = self.task.score(self._everyones(), loader.dataset)
+
+    def on_test_epoch_start(self) -> None:
+        self.judged = []
+
+    def test_step(self, batch: Batch, _: int) -> None:
+        self.validation_step(batch, _)
+
+    def on_test_epoch_end(self) -> None:
+        loader: Any = self.trainer.test_dataloaders
+        self.scores = self.task.score(self._everyones(), loader.dataset)
+
+    def predict_step(self, batch: Batch, _: int) -> list[Judged]:
+        return self.task.judge(self.model, batch)
+
+    def take_loss(self) -> float:
+        """Mean training loss since the last call; waits for the device, so not every step."""
+        mean = float(self.loss_sum) / self.loss_weight if self.loss_weight else float("nan")
+        self.loss_sum, self.loss_weight = torch.zeros(()), 0.0
+        return mean
+
+    def _over_devices(self, weight: float) -> float:
+        if self.trainer.world_size == 1:
+            return weight
+        total = torch.tensor(weight, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return float(total)
+
+    def _everyones(self) -> list[Judged]:
+        """The judgements of every process, each example once, in the order of the data."""
+        gathered: list[list[Judged]] = [self.judged]
+        if self.trainer.world_size > 1:
+            gathered = [[] for _ in range(self.trainer.world_size)]
+            dist.all_gather_object(gathered, self.judged)
+        unique = {judged.index: judged for part in gathered for judged in part}
+        return [unique[index] for index in sorted(unique)]

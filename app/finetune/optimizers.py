@@ -1,0 +1,63 @@
+"""Optimizers and learning-rate schedules by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer as TorchOptimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from app import schema
+
+
+def build_optimizer(model: nn.Module, settings: schema.Optimizer) -> TorchOptimizer:
+    """The optimizer of a recipe over the trainable parameters; fused where torch has a fused one for their device."""
+    groups = parameter_groups(model, settings.weight_decay)
+    if settings.name == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+    kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+    fused = all(p.is_cuda and p.is_floating_point() for group in groups for p in group["params"])
+    return kind(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=fused)
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Trainable parameters in two groups: with decay those of two dimensions and more, without it norms and biases."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    groups = [([p for p in trainable if p.dim() >= 2], weight_decay), ([p for p in trainable if p.dim() < 2], 0.0)]
+    return [{"params": parameters, "weight_decay": decay} for parameters, decay in groups if parameters]
+
+
+def build_schedule(optimizer: TorchOptimizer, settings: schema.Schedule, steps: int) -> LambdaLR:
+    """The learning rate over `steps` optimizer steps."""
+    return LambdaLR(optimizer, factor(settings, steps))
+
+
+def factor(settings: schema.Schedule, steps: int) -> Callable[[int], float]:
+    """What the highest learning rate is multiplied by at each step, 0 to 1.
+
+    Warm-up rises in a straight line and reaches 1 at step `warmup`. Then, with t from 0 at the end of the warm-up to
+    1 at the last step and f the final share: linear 1 - (1 - f) t; cosine f + (1 - f)(1 + cos pi t) / 2; exponential
+    f ** t; inverse_sqrt sqrt(warmup / step).
+    """
+    warmup = round(settings.warmup * steps) if settings.warmup < 1 else round(settings.warmup)
+    final = settings.final
+
+    def at(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        t = min(1.0, (step - warmup) / max(1, steps - warmup))
+        if settings.name == "linear":
+            return 1 - (1 - final) * t
+        if settings.name == "cosine":
+            return final + (1 - final) * (1 + math.cos(math.pi * t)) / 2
+        if settings.name == "exponential":
+            return float(max(final, 1e-8) ** t)
+        if settings.name == "inverse_sqrt":
+            return math.sqrt(max(1, warmup) / max(1, step))
+        return 1.0
+
+    return at

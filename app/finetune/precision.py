@@ -1,0 +1,73 @@
+"""Precision by one word: what each means to Lightning, and when it is refused because it would be slow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from app.errors import ConfigError, Problem
+
+Word = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # flags of /proc/cpuinfo; without one, bf16 on a CPU is emulated
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A precision that this hardware runs fast."""
+
+    word: Literal["fp32", "tf32", "bf16", "fp16"]
+
+    @property
+    def lightning(self) -> str:
+        """Lightning's word: weights stay in float32, the multiplications take the short type."""
+        return {"bf16": "bf16-mixed", "fp16": "16-mixed"}.get(self.word, "32-true")
+
+    def apply(self) -> None:
+        """Let float32 matrix products on a GPU use TF32, or not: the setting is the process's."""
+        word = "high" if self.word == "tf32" else "highest"
+        torch.set_float32_matmul_precision(word)  # type: ignore[no-untyped-call]
+
+
+def choose(
+    word: Word, accelerator: Literal["cpu", "cuda"], cpu_flags: frozenset[str], capability: tuple[int, int]
+) -> Precision:
+    """The precision that a word means on this hardware. `capability` counts with cuda only.
+
+    Raises ConfigError for a precision that the hardware would emulate.
+    """
+    fast_bf16 = capability >= (8, 0) if accelerator == "cuda" else any(flag in cpu_flags for flag in BF16_INSTRUCTIONS)
+    fast_tf32 = accelerator == "cuda" and capability >= (8, 0)
+    if word == "auto":
+        return Precision("bf16" if fast_bf16 else "fp32")
+    name = f"this GPU (compute capability {capability[0]}.{capability[1]})" if accelerator == "cuda" else "this CPU"
+    if word == "bf16" and not fast_bf16:
+        lacks = (
+            "has none of the instructions for bf16"
+            if accelerator == "cuda"
+            else f"has neither {' nor '.join(BF16_INSTRUCTIONS)}"
+        )
+        raise ConfigError(
+            Problem(f"trainer.precision: bf16 would be slower than fp32: {name} {lacks}", "say trainer.precision=auto")
+        )
+    if word == "tf32" and not fast_tf32:
+        raise ConfigError(
+            Problem(
+                f"trainer.precision: {name} has no tf32: it came with compute capability 8.0",
+                "say trainer.precision=auto",
+            )
+        )
+    if word == "fp16" and accelerator == "cpu":
+        raise ConfigError(Problem("trainer.precision: torch trains in fp16 on GPUs only", "say trainer.precision=auto"))
+    return Precision(word)
+
+
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets of this processor, as Linux names them; empty elsewhere."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123  # not a path that could be another
+            lines = [line for line in file if line.startswith("flags")]
+    except OSError:
+        return frozenset()
+    return frozenset(lines[0].split(":", 1)[1].split()) if lines else frozenset()

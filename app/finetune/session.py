@@ -1,0 +1,192 @@
+"""From a recipe to a trained model: everything a training needs, built once, driven by Lightning's Trainer.
+
+`prepare(recipe)` builds; `Session.fit()` trains; `Session.evaluate()` scores. `app train` does all of it inside a run
+folder; the benchmark prepares a session without one and drives the same training step.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import Logger
+from torch import nn
+from torch.utils.data import DataLoader
+
+from app.data.batch import Batch, DataSet
+from app.data.batching import Batches, Cut, loader
+from app.errors import ConfigError, Problem
+from app.finetune import precision
+from app.finetune.keep import Keep
+from app.finetune.module import FineTuning
+from app.finetune.task import Scores, Split, Splits, Task, task_of
+from app.finetune.watch import Watch
+from app.runs.checkpoints import SafeCheckpoints
+from app.runs.folder import Run
+from app.runs.records import JsonLines
+from app.schema import Recipe
+
+EVALUATION_FACTOR = 2  # an evaluation keeps no activations for backward, so its batches may be this much larger
+
+
+@dataclass
+class Session:
+    """A training that is ready to go."""
+
+    recipe: Recipe
+    task: Task[Any]
+    splits: Splits
+    model: nn.Module
+    module: FineTuning
+    trainer: pl.Trainer
+    train_loader: DataLoader[Batch]
+    dev_loader: DataLoader[Batch]
+    test_loader: DataLoader[Batch] | None
+    precision: precision.Precision
+    watch: Watch
+    run: Run | None
+    keep: Keep | None
+
+    def fit(self, resume_from: Path | None = None) -> None:
+        """Train, evaluating on dev as the recipe says; ends with the best weights in the model."""
+        self.trainer.fit(self.module, self.train_loader, self.dev_loader, ckpt_path=resume_from and str(resume_from))
+        if self.keep:
+            self.keep.load_best(self.module)
+
+    def evaluate(self, split: Split) -> Scores:
+        """Scores of the model as it is now."""
+        data = {"train": self.splits.train, "dev": self.splits.dev, "test": self.splits.test}[split]
+        return scores_of(self.trainer, self.module, data, split)
+
+
+def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> Session:
+    """Build everything a recipe says. `new_run` makes the folder for records and checkpoints, once all else is known
+    to be right: where this raises a WorkspaceError, nothing has been written."""
+    quiet_lightning()
+    accelerator = accelerator_of(recipe)
+    chosen = precision_of(recipe, accelerator)
+    task = task_of(recipe)
+    train, dev, test = task.data("train"), task.data("dev"), task.data("test")
+    assert train is not None and dev is not None  # the schema asks for both
+    splits = Splits(train, dev, test)
+    pl.seed_everything(recipe.seed, workers=True)
+    model = task.model()
+    settings = recipe.trainer
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    batches = Batches(
+        splits.train.lengths, Cut(settings.batch_size, settings.batch_tokens, True, recipe.seed), rank, world
+    )
+    steps = total_steps(recipe, len(batches))
+    module = FineTuning(task, model, recipe, steps)
+    watch = Watch(task.unit, steps, settings.log_every)
+    run = new_run(splits) if new_run else None
+    keep = Keep(run.checkpoints, settings.checkpoint_every) if run else None
+    return Session(
+        recipe=recipe,
+        task=task,
+        splits=splits,
+        model=model,
+        module=module,
+        trainer=build_trainer(recipe, chosen, [watch, *([keep] if keep else [])], run, steps),
+        train_loader=loader(splits.train, batches, settings.workers, pin=accelerator == "cuda"),
+        dev_loader=evaluation_loader(splits.dev, recipe),
+        test_loader=evaluation_loader(splits.test, recipe) if splits.test is not None else None,
+        precision=chosen,
+        watch=watch,
+        run=run,
+        keep=keep,
+    )
+
+
+def build_trainer(
+    recipe: Recipe, chosen: precision.Precision, callbacks: list[pl.Callback], run: Run | None, steps: int
+) -> pl.Trainer:
+    """Lightning's Trainer, with its own records, checkpoints and bars off: ours are `callbacks` and the loggers."""
+    settings = recipe.trainer
+    loggers: list[Logger] = []
+    if run:
+        loggers = [JsonLines(run.metrics), TensorBoardLogger(str(run.path), name="", version="")]
+    return pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices
+        if settings.accelerator != "cpu" and torch.cuda.is_available()
+        else max(1, settings.devices if settings.devices != "auto" else 1),
+        num_nodes=settings.nodes,
+        strategy=settings.strategy,
+        precision=chosen.lightning,
+        max_epochs=settings.max_epochs,
+        max_steps=steps,
+        accumulate_grad_batches=settings.accumulate,
+        val_check_interval=settings.eval_every * settings.accumulate if settings.eval_every else None,
+        check_val_every_n_epoch=None if settings.eval_every else 1,
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        logger=loggers or False,
+        plugins=[SafeCheckpoints()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        deterministic=settings.deterministic,
+        default_root_dir=str(run.path) if run else None,
+    )
+
+
+def scores_of(trainer: pl.Trainer, module: FineTuning, data: DataSet | None, split: Split) -> Scores:
+    """Scores of a module's model on a split. Raises ConfigError where there is no such data."""
+    if data is None:
+        raise ConfigError(Problem(f"the recipe names no {split} data", f"add data.{split}=FILE"))
+    trainer.test(module, evaluation_loader(data, module.recipe), verbose=False)
+    assert module.scores is not None
+    return module.scores
+
+
+def evaluation_loader(data: DataSet, recipe: Recipe) -> DataLoader[Batch]:
+    """All of a split, longest examples together, nothing shuffled."""
+    settings = recipe.trainer
+    tokens = settings.batch_tokens * EVALUATION_FACTOR if settings.batch_tokens else None
+    cut = Cut(settings.batch_size * EVALUATION_FACTOR, tokens, shuffle=False)
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    return loader(data, Batches(data.lengths, cut, rank, world), workers=0, pin=False)
+
+
+def total_steps(recipe: Recipe, batches: int) -> int:
+    """Optimizer steps of the whole training; an epoch's last ones may accumulate fewer batches."""
+    in_epochs = recipe.trainer.max_epochs * -(-batches // recipe.trainer.accumulate)
+    return min(in_epochs, recipe.trainer.max_steps or in_epochs)
+
+
+def accelerator_of(recipe: Recipe) -> Literal["cpu", "cuda"]:
+    """What the recipe will run on. Raises ConfigError where it asks for a GPU and there is none."""
+    if recipe.trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError(
+            Problem(
+                "trainer.accelerator: gpu, but torch sees no GPU", "say trainer.accelerator=auto, or see `app doctor`"
+            )
+        )
+    return "cuda" if recipe.trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def precision_of(recipe: Recipe, accelerator: Literal["cpu", "cuda"]) -> precision.Precision:
+    """The recipe's precision on this machine, in force from now on. Raises ConfigError where it would be emulated."""
+    capability = torch.cuda.get_device_capability() if accelerator == "cuda" else (0, 0)
+    chosen = precision.choose(recipe.trainer.precision, accelerator, precision.cpu_flags(), capability)
+    chosen.apply()
+    return chosen
+
+
+def quiet_lightning() -> None:
+    """Turn off Lightning's advice that does not hold here: batches are prepared in the process on purpose."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*pkg_resources.*")
+    warnings.filterwarnings("ignore", message=".*number of training batches.*logging interval.*")

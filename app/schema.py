@@ -1,0 +1,163 @@
+"""What a recipe may say: one class for each section, one subclass of `Recipe` for each task.
+
+Adding a task: subclass `Recipe` with its `task`, `model` and `data`, and name it in `RECIPES`. The field docstrings are
+what `app recipes --schema` prints.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+NotNegative = Annotated[float, Field(ge=0.0)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: immutable, and closed to keys it does not know."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
+
+
+class Optimizer(Section):
+    """How weights move."""
+
+    name: Literal["sgd", "adam", "adamw"] = "adamw"
+    lr: PositiveFloat = 5e-5
+    """Learning rate at its highest, after warm-up."""
+    weight_decay: NotNegative = 0.0
+    """Not applied to norms and biases."""
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+    momentum: Share = 0.0
+    """For sgd."""
+
+
+class Schedule(Section):
+    """How the learning rate changes over the steps."""
+
+    name: Literal["constant", "linear", "cosine", "exponential", "inverse_sqrt"] = "linear"
+    warmup: NotNegative = 0.0
+    """Steps of linear warm-up; below 1, a share of all steps."""
+    final: Share = 0.0
+    """Share of the learning rate left at the end (linear, cosine, exponential)."""
+
+
+class Trainer(Section):
+    """How long, how much at a time, on what."""
+
+    max_epochs: PositiveInt = 1
+    max_steps: PositiveInt | None = None
+    """Optimizer steps; where set, it ends the training before `max_epochs` does."""
+    batch_size: PositiveInt = 32
+    """Most examples in a batch."""
+    batch_tokens: PositiveInt | None = None
+    """Most tokens in a batch, padding included; batches are then made of examples of like length."""
+    accumulate: PositiveInt = 1
+    """Batches for one optimizer step; weighted by what they hold, so N of B equal one of N x B."""
+    clip: PositiveFloat | None = None
+    """Largest norm of the gradient."""
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    """auto: bf16 where the hardware multiplies it fast, else tf32 on a GPU that has it, else fp32."""
+    compile: bool = False
+    """torch.compile the model."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: PositiveInt | Literal["auto"] = "auto"
+    """Devices on this machine; auto is every GPU, or one CPU process."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    nodes: PositiveInt = 1
+    eval_every: PositiveInt | None = None
+    """Steps between evaluations on dev; unset is once an epoch."""
+    checkpoint_every: PositiveInt | None = None
+    """Steps between checkpoints; unset is at each evaluation."""
+    log_every: PositiveInt = 10
+    """Steps between lines in metrics.jsonl."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that prepare batches; 0 does it in the training process, which is right for encoded text."""
+    deterministic: bool = True
+    """Only operations that give the same bits each time."""
+
+
+class Linear(Section):
+    """A linear map with a bias."""
+
+    kind: Literal["linear"] = "linear"
+
+
+class Pretrained(Section):
+    """A transformers model: a name in the project's list, a hub id, or a local folder."""
+
+    kind: Literal["pretrained"] = "pretrained"
+    name: str
+    revision: str | None = None
+    """Commit of the hub's repository."""
+    pretrained: bool = True
+    """false: the same architecture with random weights."""
+    dropout: Share | None = None
+    """Replaces the model's own dropout everywhere."""
+
+
+class Generated(Section):
+    """Points drawn from a known law, so that the answer is known."""
+
+    examples: PositiveInt = 1000
+    features: PositiveInt = 3
+    noise: NotNegative = 0.1
+    """Standard deviation of what is added to each target (regression)."""
+
+
+class TextFiles(Section):
+    """Texts with one label each: .tsv, .csv or .jsonl; `shipped:` names a file that comes with the package."""
+
+    train: str
+    dev: str
+    test: str | None = None
+    text: str = "text"
+    """Column of the text, where the file names its columns; without a header the first is the text."""
+    label: str = "label"
+    max_length: PositiveInt = 256
+    """Tokens of a text that are kept."""
+
+
+class Recipe(Section):
+    """A whole training job. What a task adds is in the subclasses."""
+
+    name: str
+    about: str = ""
+    """One line for `app recipes`."""
+    task: str
+    model: Any
+    data: Any
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    trainer: Trainer = Trainer()
+    tracking: tuple[Literal["wandb", "mlflow"], ...] = ()
+    """Trackers beside metrics.jsonl and TensorBoard."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+
+
+class LinearRegression(Recipe):
+    """Fit a line to points and compare with the closed form."""
+
+    task: Literal["linear-regression"]
+    model: Linear = Linear()
+    data: Generated = Generated()
+
+
+class TextClassification(Recipe):
+    """One label for each text."""
+
+    task: Literal["text-classification"]
+    model: Pretrained
+    data: TextFiles
+
+
+RECIPES: dict[str, type[Recipe]] = {
+    "linear-regression": LinearRegression,
+    "text-classification": TextClassification,
+}
+
+AnyRecipe = Annotated[Union[LinearRegression, TextClassification], Field(discriminator="task")]
