@@ -54,7 +54,7 @@ def workspace_task(iterable: tuple[str, ...] = (), **help: str) -> Callable[[Cal
     return decorate
 
 
-def the_workspace(backend: str, variant: str, gpus: str, dry: bool) -> Workspace:
+def the_workspace(backend: str, variant: str, gpus: str, dry: bool, preflight: bool = False) -> Workspace:
     """The workspace that the common options ask for."""
     from app.host.choose import Wishes
     from app.host.console import Runner
@@ -62,7 +62,7 @@ def the_workspace(backend: str, variant: str, gpus: str, dry: bool) -> Workspace
     from app.host.world import World
 
     world = World()
-    return open_workspace(Wishes.of(world.env, variant, backend, gpus), Runner(dry), world)
+    return open_workspace(Wishes.of(world.env, variant, backend, gpus), Runner(dry), world, preflight=preflight)
 
 
 def run(workspace: Workspace, *argv: str) -> int:
@@ -81,7 +81,7 @@ def up(
     from app.host.console import at_terminal, say
     from app.host.workspace import describe, shell_command
 
-    workspace = the_workspace(backend, variant, gpus, dry)
+    workspace = the_workspace(backend, variant, gpus, dry, preflight=True)
     for line in describe(workspace.host, workspace.plan):
         say(line)
     if command:

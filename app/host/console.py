@@ -19,6 +19,8 @@ from app.errors import HostError, Problem
 from app.host.commands import Command
 from app.host.facts import ROOT
 
+BESIDE = str(Path(sys.executable).parent)
+
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
@@ -52,7 +54,7 @@ class Runner:
         try:
             process = subprocess.Popen(
                 command.argv,
-                env={**os.environ, **command.background, **command.env},
+                env=_environment(command),
                 cwd=self.root,
                 start_new_session=on_signal is not None,
             )
@@ -78,7 +80,7 @@ class Runner:
         try:
             process = subprocess.Popen(
                 command.argv,
-                env={**os.environ, **command.background, **command.env},
+                env=_environment(command),
                 cwd=self.root,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -96,6 +98,15 @@ class Runner:
         if code == -signal.SIGINT or code == 128 + signal.SIGINT:
             raise KeyboardInterrupt
         return (code if code >= 0 else 128 - code), "".join(lines)
+
+
+def _environment(command: Command) -> dict[str, str]:
+    """This process's own, the command's on top; PATH ends with the folder of the Python that runs invoke.
+
+    `pip install invoke uv` into an environment that is not activated puts uv there.
+    """
+    env = {**os.environ, **command.background, **command.env}
+    return {**env, "PATH": os.pathsep.join([env.get("PATH", ""), BESIDE])}
 
 
 def _not_found(command: Command) -> HostError:

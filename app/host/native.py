@@ -23,7 +23,7 @@ from pathlib import Path
 from app.errors import HostError, Problem
 from app.host import commands
 from app.host.choose import Plan, space_for
-from app.host.console import Runner, say, warn
+from app.host.console import BESIDE, Runner, say, warn
 from app.host.facts import Host
 from app.host.locks import lock_files, lock_hash
 from app.host.pythons import Python, find_python
@@ -128,7 +128,7 @@ class Environment:
         return Problem(f"{VENV} is there and was not made by this workspace", f"move it away: `mv {VENV} {VENV}.mine`")
 
     def _no_uv(self) -> Problem | None:
-        if self.world.which("uv"):
+        if self.world.which("uv") or self.world.exists(f"{BESIDE}/uv"):
             return None
         return Problem("uv, which makes the native environment, is not installed", "pip install uv")
 

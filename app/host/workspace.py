@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from app.errors import HostError, Problem
 from app.host import commands, native
-from app.host.choose import Plan, Wishes, choose
+from app.host.choose import Plan, Wishes
 from app.host.console import Runner, say, warn
 from app.host.docker import DockerWorkspace
 from app.host.engine import Engine
-from app.host.facts import ROOT, Host, look
+from app.host.facts import ROOT, Host
 from app.host.native import Environment
+from app.host.preflight import examine
+from app.host.seen import Seen
 from app.host.world import World
 
 
@@ -103,22 +106,35 @@ class InsideWorkspace:
         return ["container this one"]
 
 
-def open_workspace(wishes: Wishes, runner: Runner, world: World | None = None, root: Path = ROOT) -> Workspace:
+def open_workspace(
+    wishes: Wishes, runner: Runner, world: World | None = None, root: Path = ROOT, preflight: bool = False
+) -> Workspace:
     """Look at the machine, choose, say what is not as it should be; nothing is made or started yet.
+
+    With `preflight` everything that `invoke doctor` would warn of is said as well.
 
     Raises:
         HostError: everything that stands in the way of what was asked.
     """
     world = world or World()
-    host = look(world)
-    plan = choose(host, wishes)
-    for problem in plan.warnings:
+    seen = Seen.of(world, wishes)
+    host, plan = seen.host, seen.plan
+    if plan is None:
+        raise HostError(*seen.problems)
+    for problem in [*plan.warnings, *(_further_warnings(seen, plan) if preflight else [])]:
         warn(problem)
     if plan.backend == "docker":
         return DockerWorkspace(root, host, plan, world, runner)
     if plan.backend == "inside":
         return InsideWorkspace(host, plan, runner)
     return NativeWorkspace(root, host, plan, world, runner)
+
+
+def _further_warnings(seen: Seen, plan: Plan) -> list[Problem]:
+    """What the pre-flight checks found beyond the plan's own warnings."""
+    told = "\n".join(warning.what for warning in plan.warnings)
+    results = (r for r in examine(seen) if r.status in ("warn", "fail") and r.detail not in told)
+    return [Problem(result.detail, result.fix) for result in results]
 
 
 def describe(host: Host, plan: Plan) -> list[str]:

@@ -1,0 +1,26 @@
+"""A Runner that notes commands instead of running them, and answers with the exit codes it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from app.host.commands import Command
+from app.host.console import Runner
+
+
+class RecordingRunner(Runner):
+    """`react` is called with each command and returns its exit code; it may do what the command would have done."""
+
+    def __init__(self, root: Path, react: Callable[[Command], int] = lambda command: 0, dry: bool = False) -> None:
+        super().__init__(dry=dry, root=root)
+        self.react = react
+        self.lines: list[str] = []
+        self.said = ""
+
+    def run(self, command: Command, on_signal: Callable[[int], None] | None = None) -> int:
+        self.lines.append(command.line)
+        return self.react(command)
+
+    def capture(self, command: Command) -> tuple[int, str]:
+        return self.run(command), self.said
