@@ -1,0 +1,41 @@
+# Every variant x target, for CI and releases: `docker buildx bake -f docker/bake.hcl`, or one: `... bake cu118-dev`.
+# The variants are those of app/host/variants.py; a test holds the two together.
+
+variable "REGISTRY" { default = "" }  # with its slash: "ghcr.io/someone/"
+variable "SLIM" { default = "" }
+variable "BASE_IMAGE" { default = "" }
+variable "DEV_BASE_IMAGE" { default = "" }
+variable "PIP_INDEX_URL" { default = "" }
+variable "APT_MIRROR" { default = "" }
+variable "REVISION" { default = "" }
+variable "CREATED" { default = "" }
+variable "LOCK_HASH" { default = "" }
+variable "WORKSPACE_CA_BUNDLE" { default = "/dev/null" }
+
+group "default" {
+  targets = ["image"]
+}
+
+target "image" {
+  name = "${variant}-${stage}"
+  matrix = {
+    variant = ["cu118", "cu117", "cpu"]
+    stage   = ["runtime", "dev"]
+  }
+  context    = "."
+  dockerfile = "docker/Dockerfile"
+  target     = stage
+  tags       = ["${REGISTRY}gpu-workspace:${variant}-${stage}"]
+  args = {
+    VARIANT        = variant
+    SLIM           = SLIM
+    BASE_IMAGE     = BASE_IMAGE
+    DEV_BASE_IMAGE = DEV_BASE_IMAGE
+    PIP_INDEX_URL  = PIP_INDEX_URL
+    APT_MIRROR     = APT_MIRROR
+    REVISION       = REVISION
+    CREATED        = CREATED
+    LOCK_HASH      = LOCK_HASH
+  }
+  secret = ["id=ca,src=${WORKSPACE_CA_BUNDLE}"]
+}
