@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.host.choose import Plan
+from app.host.engine import Engine
 from app.host.facts import Host
 
 SERVICE = "dev"
@@ -34,6 +35,15 @@ class Command:
 
 
 @dataclass(frozen=True)
+class User:
+    """Whose files the workspace writes, and how many bytes this user may pin in memory (-1: any)."""
+
+    uid: int
+    gid: int
+    memlock: int = -1
+
+
+@dataclass(frozen=True)
 class BuildInputs:
     """What a build depends on, and what it is labelled with.
 
@@ -47,7 +57,8 @@ class BuildInputs:
     revision: str = ""
     created: str = ""
     epoch: str = ""
-    options: Mapping[str, str] = field(default_factory=dict)  # BASE_IMAGE, SLIM, PIP_INDEX_URL, APT_MIRROR
+    options: Mapping[str, str] = field(default_factory=dict)  # BASE_IMAGE, DEV_BASE_IMAGE, SLIM
+    sites: Mapping[str, str] = field(default_factory=dict)  # PIP_INDEX_URL, APT_MIRROR: where the same bytes come from
 
 
 def image_name(plan: Plan, host: Host, target: str = "dev") -> str:
@@ -64,17 +75,19 @@ def build(plan: Plan, host: Host, inputs: BuildInputs, target: str = "dev") -> C
         "REVISION": inputs.revision,
         "CREATED": inputs.created,
         **inputs.options,
-        **host.proxies,
     }
+    by_name = {**inputs.sites, **host.proxies}  # docker takes the values from the environment: they may hold passwords
     argv = ["docker", "buildx", "build", "--load", "--file", "docker/Dockerfile", "--target", target]
     argv += ["--tag", image_name(plan, host, target), "--label", f"{INPUTS_LABEL}={inputs.digest}"]
     for name, value in arguments.items():
         argv += ["--build-arg", f"{name}={value}"] if value else []
+    for name in by_name:
+        argv += ["--build-arg", name]
     argv += ["--secret", f"id=ca,src={host.ca_bundle}"] if host.ca_bundle else []
     # Provenance would put the build's time into the image and make every build another one.
     argv += ["--provenance=false", "."]
     env = {"SOURCE_DATE_EPOCH": inputs.epoch} if inputs.epoch else {}
-    return Command(tuple(argv), {**env, **_platform(host)})
+    return Command(tuple(argv), {**env, **_platform(host)}, by_name)
 
 
 def compose_files(plan: Plan) -> tuple[str, ...]:
@@ -83,34 +96,37 @@ def compose_files(plan: Plan) -> tuple[str, ...]:
     return ("compose.yaml", *overlay.get(plan.gpu_mode, ()))
 
 
-def compose(plan: Plan, host: Host, owner: tuple[int, int], *arguments: str) -> Command:
-    """`docker compose` on the plan's files; `owner` is the (uid, gid) whose files the workspace holds."""
+def compose(plan: Plan, host: Host, user: User, *arguments: str) -> Command:
+    """`docker compose` on the plan's files."""
     argv = ["docker", "compose"]
     for file in compose_files(plan):
         argv += ["--file", file]
     env = {
         "WORKSPACE_VARIANT": plan.variant.name,
         "WORKSPACE_IMAGE": image_name(plan, host),
-        "WORKSPACE_UID": str(owner[0]),
-        "WORKSPACE_GID": str(owner[1]),
-        **({"NVIDIA_DISABLE_REQUIRE": "true"} if plan.skip_gate else {}),
+        "WORKSPACE_UID": str(user.uid),
+        "WORKSPACE_GID": str(user.gid),
     }
-    return Command((*argv, *arguments), {**env, **_platform(host)})
+    if plan.skip_gate:
+        env["NVIDIA_DISABLE_REQUIRE"] = "true"
+    if isinstance(host.engine, Engine) and host.engine.rootless:
+        env["WORKSPACE_MEMLOCK"] = str(user.memlock)  # a rootless engine may not raise it
+    return Command((*argv, *arguments), {**env, **_platform(host)}, host.proxies)
 
 
-def compose_up(plan: Plan, host: Host, owner: tuple[int, int]) -> Command:
+def compose_up(plan: Plan, host: Host, user: User) -> Command:
     """Start the service, or leave it as it is where nothing changed, and wait until it is healthy."""
-    return compose(plan, host, owner, "up", "--detach", "--no-build", "--wait", SERVICE)
+    return compose(plan, host, user, "up", "--detach", "--no-build", "--wait", SERVICE)
 
 
-def compose_hash(plan: Plan, host: Host, owner: tuple[int, int]) -> Command:
+def compose_hash(plan: Plan, host: Host, user: User) -> Command:
     """Prints `dev HASH`: equal to the running container's label where `up` would change nothing."""
-    return compose(plan, host, owner, "config", "--hash", SERVICE)
+    return compose(plan, host, user, "config", "--hash", SERVICE)
 
 
-def compose_down(plan: Plan, host: Host, owner: tuple[int, int], volumes: bool = False) -> Command:
+def compose_down(plan: Plan, host: Host, user: User, volumes: bool = False) -> Command:
     """Stop and remove every service's container and the network; with `volumes` the caches too."""
-    return compose(plan, host, owner, "--profile", "*", "down", *(["--volumes"] if volumes else []))
+    return compose(plan, host, user, "--profile", "*", "down", *(["--volumes"] if volumes else []))
 
 
 def container_name(host: Host) -> str:
@@ -149,12 +165,12 @@ def uv_venv(python: str, folder: str) -> Command:
     return Command(("uv", "venv", "--relocatable", "--python", python, "--prompt", "gpu-workspace", folder))
 
 
-def uv_install(folder: str, locks: Sequence[str], env: Mapping[str, str]) -> Command:
+def uv_install(folder: str, locks: Sequence[str], env: Mapping[str, str], background: Mapping[str, str]) -> Command:
     """Everything in the locks, by hash and nothing else."""
     argv = ["uv", "pip", "install", "--python", f"{folder}/bin/python", "--no-deps", "--require-hashes"]
     for lock in locks:
         argv += ["--requirement", lock]
-    return Command(tuple(argv), env)
+    return Command(tuple(argv), env, background)
 
 
 def uv_install_project(folder: str) -> Command:

@@ -51,7 +51,7 @@ class DockerWorkspace:
     def __init__(self, root: Path, host: Host, plan: Plan, world: World, runner: Runner) -> None:
         self.root, self.host, self.plan, self.world, self.runner = root, host, plan, world, runner
         self.image = commands.image_name(plan, host)
-        self.owner = (os.getuid(), os.getgid())
+        self.user = this_user()
 
     def ensure(self) -> None:
         """Build what is not built, start what is not running, and wait until it is healthy.
@@ -88,7 +88,7 @@ class DockerWorkspace:
         return 0
 
     def _start(self) -> None:
-        code, said = self.runner.capture(commands.compose_up(self.plan, self.host, self.owner))
+        code, said = self.runner.capture(commands.compose_up(self.plan, self.host, self.user))
         if code:
             known = advice(said)
             raise HostError(
@@ -100,7 +100,7 @@ class DockerWorkspace:
             )
 
     def _changed(self, standing: Standing) -> bool:
-        command = commands.compose_hash(self.plan, self.host, self.owner)
+        command = commands.compose_hash(self.plan, self.host, self.user)
         # The hash is the only answer needed, and World.run has no variables of its own.
         asked = ["env", *(f"{name}={value}" for name, value in command.env.items()), *command.argv]
         answer = self.world.run(asked)
@@ -140,7 +140,7 @@ class DockerWorkspace:
         return self.runner.run(commands.execute(self.plan, self.host, inside, terminal), pass_on)
 
     def stop(self) -> int:
-        return self.runner.run(commands.compose_down(self.plan, self.host, self.owner))
+        return self.runner.run(commands.compose_down(self.plan, self.host, self.user))
 
     def state(self) -> list[str]:
         standing = self.standing()
@@ -151,6 +151,12 @@ class DockerWorkspace:
             f"image     {self.image}" + (current if standing.image_id else ": not built"),
             f"container {commands.container_name(self.host)}: " + (standing.container_state or "none") + health,
         ]
+
+
+def this_user() -> commands.User:
+    import resource  # not on Windows, where this module is still imported
+
+    return commands.User(os.getuid(), os.getgid(), resource.getrlimit(resource.RLIMIT_MEMLOCK)[1])
 
 
 def _objects(text: str) -> list[dict[str, Any]]:

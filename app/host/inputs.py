@@ -19,10 +19,8 @@ _OPTIONS = {
     "BASE_IMAGE": "WORKSPACE_BASE_IMAGE",
     "DEV_BASE_IMAGE": "WORKSPACE_DEV_BASE_IMAGE",
     "SLIM": "WORKSPACE_SLIM",
-    "PIP_INDEX_URL": "PIP_INDEX_URL",
-    "APT_MIRROR": "APT_MIRROR",
 }
-_SHAPING = ("BASE_IMAGE", "DEV_BASE_IMAGE", "SLIM")  # change what comes out; a mirror serves the same bytes
+_SITES = ("PIP_INDEX_URL", "APT_MIRROR")  # not part of the digest: a mirror serves the same bytes
 
 
 def build_inputs(world: World, host: Host, root: Path, variant: Variant) -> BuildInputs:
@@ -42,10 +40,11 @@ def build_inputs(world: World, host: Host, root: Path, variant: Variant) -> Buil
         inside = path.relative_to(root / _MADE_FROM)
         if path.is_file() and inside.parts[0] not in _NOT_BUILD and not inside.name.startswith("compose."):
             digest.update(str(inside).encode() + b"\0" + path.read_bytes() + b"\0")
-    for name in _SHAPING:
+    for name in _OPTIONS:
         digest.update(f"{name}={options.get(name, '')}\0".encode())
+    sites = {name: world.env[name] for name in _SITES if world.env.get(name)}
     revision, created, epoch = _commit(world, root)
-    return BuildInputs(lock, digest.hexdigest()[:16], revision, created, epoch, options)
+    return BuildInputs(lock, digest.hexdigest()[:16], revision, created, epoch, options, sites)
 
 
 def _commit(world: World, root: Path) -> tuple[str, str, str]:

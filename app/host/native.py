@@ -106,7 +106,7 @@ class Environment:
         )
         locks = [f"docker/locks/{name}" for name in lock_files(variant.name, dev=True)]
         self.runner.must(commands.uv_venv(python.path, _PARTIAL), failed)
-        self.runner.must(commands.uv_install(_PARTIAL, locks, self._uv_env()), failed)
+        self.runner.must(commands.uv_install(_PARTIAL, locks, self._uv_env(), self._uv_index()), failed)
         self.runner.must(commands.uv_install_project(_PARTIAL), failed)
         stamp = Stamp(self._lock(variant), self.plan.variant.name, variant.name, python.version)
         if not dry:
@@ -174,13 +174,14 @@ class Environment:
         return default
 
     def _uv_env(self) -> dict[str, str]:
-        """What pip reads and uv does not."""
-        env = {}
-        if self.world.env.get("PIP_INDEX_URL") and not self.world.env.get("UV_DEFAULT_INDEX"):
-            env["UV_DEFAULT_INDEX"] = self.world.env["PIP_INDEX_URL"]
-        if self.host.ca_bundle and self.host.ca_from != "SSL_CERT_FILE":
-            env["SSL_CERT_FILE"] = self.host.ca_bundle
-        return env
+        """The certificates where another variable than uv's own names them."""
+        own = self.host.ca_from == "SSL_CERT_FILE" or not self.host.ca_bundle
+        return {} if own else {"SSL_CERT_FILE": str(self.host.ca_bundle)}
+
+    def _uv_index(self) -> dict[str, str]:
+        """pip's own name of a mirror, which uv does not read; not printed, because it may hold a password."""
+        mirror = self.world.env.get("PIP_INDEX_URL")
+        return {"UV_DEFAULT_INDEX": mirror} if mirror and "UV_DEFAULT_INDEX" not in self.world.env else {}
 
     def _lock(self, variant: Variant) -> str:
         return lock_hash(self.root / "docker" / "locks", variant.name, dev=True)

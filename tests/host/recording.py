@@ -15,11 +15,15 @@ class RecordingRunner(Runner):
     def __init__(self, root: Path, react: Callable[[Command], int] = lambda command: 0, dry: bool = False) -> None:
         super().__init__(dry=dry, root=root)
         self.react = react
-        self.lines: list[str] = []
+        self.commands: list[Command] = []
         self.said = ""
 
+    @property
+    def lines(self) -> list[str]:
+        return [command.line for command in self.commands]
+
     def run(self, command: Command, on_signal: Callable[[int], None] | None = None) -> int:
-        self.lines.append(command.line)
+        self.commands.append(command)
         return self.react(command)
 
     def capture(self, command: Command) -> tuple[int, str]:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 from app.host import commands
 from app.host.choose import Plan, Wishes, choose
-from app.host.commands import BuildInputs, Command
+from app.host.commands import BuildInputs, Command, User
 from app.host.facts import Host, look
 from tests.host.fake_world import CDI_SPEC, NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
 
-OWNER = (1234, 5678)
+SITES = {"PIP_INDEX_URL": "https://u:pw@mirror.example/simple"}
+ME = User(1234, 5678, 65536)
 
 
 def planned(
@@ -39,17 +40,19 @@ def test_a_line_is_what_a_user_would_type() -> None:
 
 
 def test_build_passes_what_the_dockerfile_takes_and_the_certificates_as_a_secret() -> None:
-    env = {"SSL_CERT_FILE": "/etc/ca.pem", "https_proxy": "http://proxy:3128", "NO_PROXY": "localhost"}
+    env = {"SSL_CERT_FILE": "/etc/ca.pem", "https_proxy": "http://u:pw@proxy:3128", "NO_PROXY": "localhost"}
     plan, host = planned(LAPTOP, env, {"/etc/ca.pem": "x"})
-    inputs = BuildInputs("l0ck", "d1gest", "abc-dirty", "2024-05-06T07:08:09+00:00", "1714979289", {"SLIM": "1"})
+    inputs = BuildInputs("l0ck", "d1gest", "abc-dirty", "2024-05-06T07:08:09+00:00", "1714979289", {"SLIM": "1"}, SITES)
     command = commands.build(plan, host, inputs)
+    assert command.background == {**SITES, "HTTPS_PROXY": "http://u:pw@proxy:3128", "NO_PROXY": "localhost"}
+    assert "pw" not in command.line
     assert command.env == {"SOURCE_DATE_EPOCH": "1714979289"}
     assert command.argv == (
         *("docker", "buildx", "build", "--load", "--file", "docker/Dockerfile", "--target", "dev"),
         *("--tag", "gpu-workspace:cpu-dev", "--label", "gpu-workspace.inputs=d1gest"),
         *("--build-arg", "VARIANT=cpu", "--build-arg", "LOCK_HASH=l0ck", "--build-arg", "REVISION=abc-dirty"),
         *("--build-arg", "CREATED=2024-05-06T07:08:09+00:00", "--build-arg", "SLIM=1"),
-        *("--build-arg", "HTTPS_PROXY=http://proxy:3128", "--build-arg", "NO_PROXY=localhost"),
+        *("--build-arg", "PIP_INDEX_URL", "--build-arg", "HTTPS_PROXY", "--build-arg", "NO_PROXY"),
         *("--secret", "id=ca,src=/etc/ca.pem", "--provenance=false", "."),
     )
 
@@ -67,7 +70,7 @@ def test_build_leaves_out_what_is_not_known() -> None:
 def test_compose_takes_the_overlay_of_the_gpu_mode() -> None:
     env = {"WORKSPACE_UID": "1234", "WORKSPACE_GID": "5678"}
     plan, host = planned(LAPTOP)
-    up = commands.compose_up(plan, host, OWNER)
+    up = commands.compose_up(plan, host, ME)
     assert up.argv == (
         *("docker", "compose", "--file", "compose.yaml"),
         *("up", "--detach", "--no-build", "--wait", "dev"),
@@ -75,24 +78,30 @@ def test_compose_takes_the_overlay_of_the_gpu_mode() -> None:
     assert up.env == {"WORKSPACE_VARIANT": "cpu", "WORKSPACE_IMAGE": "gpu-workspace:cpu-dev", **env}
 
     plan, host = planned(GPU)
-    up = commands.compose_up(plan, host, OWNER)
+    up = commands.compose_up(plan, host, ME)
     assert up.argv[2:6] == ("--file", "compose.yaml", "--file", "docker/compose.gpu.yaml")
     assert up.env == {"WORKSPACE_VARIANT": "cu118", "WORKSPACE_IMAGE": "gpu-workspace:cu118-dev", **env}
 
     cdi = {**GPU, "docker info": docker_info(CDISpecDirs=["/etc/cdi"])}
     plan, host = planned(cdi, files={"/etc/cdi/nvidia.yaml": CDI_SPEC})
-    assert commands.compose_up(plan, host, OWNER).argv[4:6] == ("--file", "docker/compose.cdi.yaml")
+    assert commands.compose_up(plan, host, ME).argv[4:6] == ("--file", "docker/compose.cdi.yaml")
 
 
 def test_a_driver_that_the_image_would_refuse_gets_the_switch() -> None:
     old = {**GPU, "nvidia-smi": nvidia_smi("Tesla T4", driver="450.80.02")}
     plan, host = planned(old)
-    assert commands.compose_up(plan, host, OWNER).env["NVIDIA_DISABLE_REQUIRE"] == "true"
+    assert commands.compose_up(plan, host, ME).env["NVIDIA_DISABLE_REQUIRE"] == "true"
+
+
+def test_a_rootless_engine_is_asked_for_no_more_locked_memory_than_the_user_may_have() -> None:
+    rootless = {**GPU, "docker info": docker_info(Runtimes=NVIDIA_RUNTIME, SecurityOptions=["name=rootless"])}
+    plan, host = planned(rootless)
+    assert commands.compose_up(plan, host, ME).env["WORKSPACE_MEMLOCK"] == "65536"
 
 
 def test_down_keeps_the_caches() -> None:
     plan, host = planned(LAPTOP)
-    argv = commands.compose_down(plan, host, OWNER).argv
+    argv = commands.compose_down(plan, host, ME).argv
     assert argv[-3:] == ("--profile", "*", "down")
     assert "--volumes" not in argv
 
@@ -112,11 +121,11 @@ def test_exec_shows_only_the_chosen_cards() -> None:
 
 def test_an_image_of_the_users_own_is_taken_as_it_is() -> None:
     plan, host = planned(LAPTOP, {"WORKSPACE_IMAGE": "mirror/team:1"})
-    assert commands.compose_up(plan, host, OWNER).env["WORKSPACE_IMAGE"] == "mirror/team:1"
+    assert commands.compose_up(plan, host, ME).env["WORKSPACE_IMAGE"] == "mirror/team:1"
     assert commands.image_name(plan, host, "runtime") == "gpu-workspace:cpu-runtime"
 
 
 def test_images_are_x86_wherever_they_run() -> None:
     plan, host = planned(LAPTOP, wishes=Wishes(backend="docker"), machine="aarch64")
     assert commands.build(plan, host, BuildInputs("", "")).env == {"DOCKER_DEFAULT_PLATFORM": "linux/amd64"}
-    assert commands.compose_up(plan, host, OWNER).env["DOCKER_DEFAULT_PLATFORM"] == "linux/amd64"
+    assert commands.compose_up(plan, host, ME).env["DOCKER_DEFAULT_PLATFORM"] == "linux/amd64"

@@ -215,14 +215,14 @@ def test_pythons_are_found_on_path_under_pyenv_and_with_uv() -> None:
 
 
 def test_uv_gets_what_only_pip_would_read(root: Path) -> None:
-    env = {"PIP_INDEX_URL": "https://mirror.example/simple", "PIP_CERT": "/ca.pem"}
+    env = {"PIP_INDEX_URL": "https://me:secret@mirror.example/simple", "PIP_CERT": "/ca.pem"}
     world = FakeWorld({**PYTHON_310, **UV}, files={"/ca.pem": ""}, env=env)
     host = look(world)
     runner = RecordingRunner(root, makes(root))
     Environment(root, host, choose(host, Wishes(backend="native")), world, runner).ensure(yes)
-    assert runner.lines[1].startswith(
-        "UV_DEFAULT_INDEX=https://mirror.example/simple SSL_CERT_FILE=/ca.pem uv pip install"
-    )
+    install = runner.commands[1]
+    assert install.line.startswith("SSL_CERT_FILE=/ca.pem uv pip install")
+    assert install.background == {"UV_DEFAULT_INDEX": "https://me:secret@mirror.example/simple"}
 
 
 def test_dry_makes_nothing(root: Path) -> None:
