@@ -26,11 +26,13 @@ Better = Literal["higher", "lower"]
 class Limit:
     """The best a figure could be on this machine, in the figure's unit, and where that comes from.
 
-    `value` is None where no limit is known; `source` then says why.
+    `value` is None where no limit is known; `source` then says why. `ceiling`: a limit to stay under, as memory is, and
+    not one to come near.
     """
 
     value: float | None
     source: str
+    ceiling: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,11 @@ class Figure:
 
     @property
     def share(self) -> float | None:
-        """How near the value is to its limit: 1 is at the limit. None where no limit is known."""
+        """How near the value is to its limit: 1 is at the limit. None where no limit is known, or it is 0."""
         if not self.limit.value or not self.value:
             return None
-        return self.value / self.limit.value if self.better == "higher" else self.limit.value / self.value
+        rises = self.better == "higher" or self.limit.ceiling
+        return self.value / self.limit.value if rises else self.limit.value / self.value
 
     @property
     def spread(self) -> float:

@@ -1,0 +1,152 @@
+"""What a training step asks of the machine: its operators, the bytes they move and the products they multiply.
+
+with Traffic() as traffic:
+    step()
+traffic.bytes, traffic.flops, traffic.operators
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from app.benchmark.timer import HostClock, measure
+
+_library: Any = torch  # its operators carry no types
+aten = _library.ops.aten
+
+
+class Traffic(TorchDispatchMode):
+    """Counts while it is entered, backward passes included.
+
+    `bytes`: inputs and outputs of every operator that touches memory, each once; `product_bytes` those of the products.
+    `flops`: of matrix products, convolutions and attention; what else is computed hides behind its bytes.
+    `operators`: those dispatched, views included, for each costs the host time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = self.product_bytes = self.flops = 0.0
+        self.operators = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.operators += 1
+        inputs, outputs = tensors((args, kwargs or {})), tensors(out)
+        moved = _moved(func.overloadpacket, args, inputs, outputs)
+        self.bytes += moved
+        counted = _FLOPS.get(func.overloadpacket)
+        if counted is not None:
+            self.flops += counted(inputs, outputs)
+            self.product_bytes += moved
+        return out
+
+
+def dispatch_seconds(device: torch.device, operators: int) -> float:
+    """Host time to dispatch so many operators of a training step, by what a chain of tiny ones costs here.
+
+    The chain has a forward and a backward pass, for autograd is most of the cost; nothing waits for the device.
+    """
+    weight = torch.ones(1, device=device, requires_grad=True)
+
+    def chain() -> object:
+        value = weight
+        for _ in range(50):
+            value = value * weight
+        return torch.autograd.grad(value, weight)
+
+    traffic = Traffic()
+    with traffic:
+        chain()
+    timing = measure({"chain": chain}, HostClock(), seconds=0.2)["chain"]
+    return timing.median * operators / max(1, int(traffic.operators))
+
+
+def tensors(tree: Any) -> list[torch.Tensor]:
+    """The tensors in nested arguments, in order."""
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, torch.Tensor)]
+
+
+def _moved(operator: Any, args: Any, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> float:
+    """Bytes read and written by one operator."""
+    if not outputs:  # in place over a list of tensors: the first argument is read and written
+        return _size(inputs) + _size(tensors(args[:1]))
+    if operator in _ALLOCATE or any(_looks_at(value, out) for out in outputs for value in inputs):
+        return 0.0
+    if operator is aten.embedding:  # reads the rows that it returns, not the table
+        return 2 * _size(outputs) + _size(inputs[1:])
+    return _size(inputs) + _size(outputs)
+
+
+def _size(values: Sequence[torch.Tensor]) -> float:
+    return float(sum(value.numel() * value.element_size() for value in values))
+
+
+def _looks_at(value: torch.Tensor, out: torch.Tensor) -> bool:
+    """Whether `out` is a view of `value`. An operator in place returns the very same tensor, which is none."""
+    return out is not value and bool(out.untyped_storage().data_ptr() == value.untyped_storage().data_ptr())
+
+
+_ALLOCATE = (aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided)
+
+Count = Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor]], float]
+
+
+def _product(a: int, b: int) -> Count:
+    """2 M N K for (..., M, K) @ (..., K, N) of inputs `a` and `b`."""
+
+    def count(inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> float:
+        return float(2 * inputs[a].numel() * inputs[b].shape[-1])
+
+    return count
+
+
+def _convolution(inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> float:
+    """Each output element is a product over one filter: (out, in, *window)."""
+    return float(2 * outputs[0].numel() * math.prod(inputs[1].shape[1:]))
+
+
+def _convolution_backward(inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> float:
+    """Gradients of the input and of the filters: as many operations as the forward pass for each that is asked for."""
+    upstream, weight = inputs[0], inputs[2]
+    each = float(2 * upstream.numel() * math.prod(weight.shape[1:]))
+    return float(each * sum(gradient.ndim > 1 for gradient in outputs))
+
+
+def _attention(q: int, k: int, products: int) -> Count:
+    """`products` products of 2 B H T S D each, inputs (B, H, T, D) and (B, H, S, D); causal ones are counted whole."""
+
+    def count(inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> float:
+        return float(2 * products * inputs[q].numel() * inputs[k].shape[-2])
+
+    return count
+
+
+_FLOPS: Mapping[Any, Count] = {
+    aten.mm: _product(0, 1),
+    aten.addmm: _product(1, 2),
+    aten.bmm: _product(0, 1),
+    aten.baddbmm: _product(1, 2),
+    aten.convolution: _convolution,
+    aten.convolution_backward: _convolution_backward,
+    # 2 products forward; 4 backward and the recomputation of the first. Operators of torch 2.0 and of later releases.
+    **{
+        getattr(aten, name): _attention(0 if products == 2 else 1, 1 if products == 2 else 2, products)
+        for name, products in {
+            "_scaled_dot_product_flash_attention": 2,
+            "_scaled_dot_product_efficient_attention": 2,
+            "_scaled_dot_product_cudnn_attention": 2,
+            "_scaled_dot_product_flash_attention_for_cpu": 2,
+            "_scaled_dot_product_flash_attention_backward": 5,
+            "_scaled_dot_product_efficient_attention_backward": 5,
+            "_scaled_dot_product_cudnn_attention_backward": 5,
+            "_scaled_dot_product_flash_attention_for_cpu_backward": 5,
+        }.items()
+        if hasattr(aten, name)
+    },
+}
