@@ -18,8 +18,6 @@ from torch import Tensor, nn
 
 from app.errors import ModelError, Problem
 
-IGNORED = -100  # a target that counts for nothing; PyTorch's and transformers' own value
-
 # Tensor cores are fed at full rate where every row is a multiple of 128 bytes (NVIDIA, Matrix Multiplication
 # Background: 64 elements of 16 bits on the A100), so the 50,257 columns of GPT-2's logits are computed as 50,304.
 TENSOR_CORE_ROWS = 64
@@ -157,14 +155,14 @@ class GPT(nn.Module):
     def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
         """Token ids (B, T), T <= context -> logits (B, T, V), or with targets (B, T) their summed cross-entropy.
 
-        Targets equal to `IGNORED` count nothing. The loss is part of the graph, so that a compiler fuses the softmax
-        over V, the largest tensor of the step, with the head.
+        Targets of -100, PyTorch's `ignore_index`, count nothing. The loss is part of the graph, so that a compiler
+        fuses the softmax over V, the largest tensor of the step, with the head.
         """
         logits = self._head(self._hidden(ids))
         if targets is None:
             return logits
         flat = logits.view(-1, logits.shape[-1]).float()  # in bf16 the softmax over 50,000 tokens loses its tail
-        return F.cross_entropy(flat, targets.view(-1), ignore_index=IGNORED, reduction="sum")
+        return F.cross_entropy(flat, targets.view(-1), reduction="sum")
 
     def next_logits(self, ids: Tensor, cache: Cache) -> Tensor:
         """Read ids (B, T) behind what the cache holds and return the logits of the token after them, (B, V).

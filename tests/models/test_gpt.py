@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from app.errors import ModelError
-from app.models.gpt import GPT, IGNORED, Cache, GPTConfig, flops_per_token, parameter_count
+from app.models.gpt import GPT, Cache, GPTConfig, flops_per_token, parameter_count
 
 GPT2 = GPTConfig(vocab_size=50257, context=1024, layers=12, heads=12, width=768)
 SMALL = GPTConfig(vocab_size=65, context=16, layers=2, heads=2, width=16)
@@ -61,8 +61,8 @@ def test_no_position_sees_a_later_one(model: GPT) -> None:
 
 def test_the_loss_sums_over_the_targets_that_count(model: GPT) -> None:
     ids, targets = torch.randint(65, (3, 16)), torch.randint(65, (3, 16))
-    targets[1, 4:] = IGNORED
-    each = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORED)
+    targets[1, 4:] = -100
+    each = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten(), reduction="none")
     torch.testing.assert_close(model(ids, targets), each.sum())
 
 
