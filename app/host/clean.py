@@ -73,13 +73,13 @@ def _names(world: World, argv: Sequence[str]) -> list[str]:
 
 def agreed(what: Removal, yes: bool) -> bool:
     """List it and ask. `HostError` where nobody is there to answer and `--yes` was not given."""
+    if not yes and not sys.stdin.isatty():
+        raise HostError(Problem("there is no terminal to ask at, so nothing was removed", "add `--yes`"))
     say("this will be removed:")
     for line in what.lines():
         say(line)
     if yes:
         return True
-    if not sys.stdin.isatty():
-        raise HostError(Problem("there is no terminal to ask at, so nothing was removed", "add `--yes`"))
     say("remove it? [y/N] ")
     return input().strip().lower() in ("y", "yes")
 

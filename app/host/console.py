@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from app.errors import HostError, Problem
 from app.host.commands import Command
@@ -51,18 +50,8 @@ class Runner:
         say(f"$ {command.line}")
         if self.dry:
             return 0
-        try:
-            process = subprocess.Popen(
-                command.argv,
-                env=_environment(command),
-                cwd=self.root,
-                start_new_session=on_signal is not None,
-            )
-        except FileNotFoundError:
-            raise _not_found(command) from None
-        with _forwarding(on_signal, process):
-            code = process.wait()
-        return code if code >= 0 else 128 - code
+        with _foreground(self.root, command, on_signal) as process:
+            return _exit_code(process)
 
     def must(self, command: Command, problem: Problem) -> None:
         """Run; raise `HostError` with `problem` where it fails, KeyboardInterrupt where it was interrupted."""
@@ -77,27 +66,21 @@ class Runner:
         say(f"$ {command.line}")
         if self.dry:
             return 0, ""
-        try:
-            process = subprocess.Popen(
-                command.argv,
-                env=_environment(command),
-                cwd=self.root,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-            )
-        except FileNotFoundError:
-            raise _not_found(command) from None
         lines = []
-        with _forwarding(None, process):
+        with _foreground(self.root, command, None, stderr=subprocess.PIPE) as process:
             assert process.stderr is not None
             for line in process.stderr:
                 lines.append(line)
                 say(line.rstrip("\n"))
-            code = process.wait()
-        if code == -signal.SIGINT or code == 128 + signal.SIGINT:
+            code = _exit_code(process)
+        if code == 128 + signal.SIGINT:
             raise KeyboardInterrupt
-        return (code if code >= 0 else 128 - code), "".join(lines)
+        return code, "".join(lines)
+
+
+def _exit_code(process: subprocess.Popen[str]) -> int:
+    code = process.wait()
+    return code if code >= 0 else 128 - code
 
 
 def _environment(command: Command) -> dict[str, str]:
@@ -117,22 +100,39 @@ def _not_found(command: Command) -> HostError:
 
 
 @contextmanager
-def _forwarding(on_signal: Callable[[int], None] | None, process: subprocess.Popen[Any]) -> Iterator[None]:
-    """While the command runs: SIGTERM goes on to it; SIGINT too where it does not get it from the terminal."""
+def _foreground(
+    root: Path, command: Command, on_signal: Callable[[int], None] | None, stderr: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a command; until the block ends SIGTERM goes on to it, and SIGINT where the terminal does not send it."""
+    started: list[subprocess.Popen[str]] = []
+    early: list[int] = []  # what came before there was a process
 
-    def terminate(number: int, _: FrameType | None) -> None:
-        if on_signal is not None:
+    def pass_on(number: int, _: FrameType | None = None) -> None:
+        if not started:
+            early.append(number)
+        elif on_signal is not None:
             on_signal(number)
-        else:
-            process.send_signal(number)
+        elif number == signal.SIGTERM:
+            started[0].send_signal(number)
 
-    def interrupt(number: int, _: FrameType | None) -> None:
-        if on_signal is not None:
-            on_signal(number)
-
-    previous = signal.signal(signal.SIGTERM, terminate), signal.signal(signal.SIGINT, interrupt)
+    # Before the command starts, so that no signal finds this process with its default, which is to die.
+    previous = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        process = subprocess.Popen(
+            command.argv,
+            env=_environment(command),
+            cwd=root,
+            stderr=stderr,
+            text=True,
+            errors="replace",
+            start_new_session=on_signal is not None,
+        )
+        started.append(process)
+        for number in early:
+            process.send_signal(number)
+        yield process
+    except FileNotFoundError:
+        raise _not_found(command) from None
     finally:
-        signal.signal(signal.SIGTERM, previous[0])
-        signal.signal(signal.SIGINT, previous[1])
+        for number, handler in previous.items():
+            signal.signal(number, handler)

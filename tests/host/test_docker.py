@@ -1,0 +1,151 @@
+"""The docker back end against recorded answers: when it builds, starts, reuses and gives up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from app.errors import HostError
+from app.host.choose import Wishes, choose
+from app.host.commands import Command
+from app.host.docker import DockerWorkspace
+from app.host.facts import look
+from app.host.inputs import build_inputs
+from app.host.variants import VARIANTS
+from app.host.world import Completed
+from tests.host.fake_world import Answer, FakeWorld, docker_info
+from tests.host.recording import RecordingRunner
+
+ROOT = Path(__file__).parents[2]
+HASH = "c2523e41dd82"
+
+
+def digest() -> str:
+    world = FakeWorld()
+    return build_inputs(world, look(world), ROOT, VARIANTS["cpu"]).digest
+
+
+def image(inputs: str, image_id: str = "sha256:aa") -> dict[str, object]:
+    return {"Id": image_id, "RootFS": {}, "Config": {"Labels": {"gpu-workspace.inputs": inputs}}}
+
+
+def container(state: str = "running", health: str = "healthy", image_id: str = "sha256:aa") -> dict[str, object]:
+    return {
+        "Id": "bb",
+        "Image": image_id,
+        "State": {"Status": state, "Health": {"Status": health}},
+        "Config": {"Labels": {"com.docker.compose.config-hash": HASH}},
+    }
+
+
+def workspace(
+    *objects: dict[str, object],
+    config_hash: str = HASH,
+    react: Callable[[Command], int] = lambda command: 0,
+    env: Mapping[str, str] | None = None,
+    free: int = 500_000_000_000,
+) -> tuple[DockerWorkspace, RecordingRunner]:
+    recorded: dict[str, Answer] = {
+        "docker info": docker_info(),
+        "docker inspect": Completed(0 if len(objects) == 2 else 1, json.dumps(objects), "Error: No such object"),
+        "env": f"dev {config_hash}\n",
+    }
+    world = FakeWorld(recorded, env=env, free=free)
+    host = look(world)
+    runner = RecordingRunner(ROOT, react)
+    return DockerWorkspace(ROOT, host, choose(host, Wishes()), world, runner), runner
+
+
+def steps(runner: RecordingRunner) -> list[str]:
+    return [next(w for w in command.argv if w in ("buildx", "up", "down", "exec")) for command in runner.commands]
+
+
+def test_the_first_time_it_builds_and_starts() -> None:
+    made, runner = workspace()
+    made.ensure()
+    assert steps(runner) == ["buildx", "up"]
+
+
+def test_a_current_running_container_is_reused_without_a_command() -> None:
+    made, runner = workspace(container(), image(digest()))
+    made.ensure()
+    assert runner.lines == []
+
+
+@pytest.mark.parametrize(
+    ("objects", "config_hash", "expected"),
+    [
+        ([image(digest())], HASH, ["up"]),
+        ([container("exited", ""), image(digest())], HASH, ["up"]),
+        ([container(health="unhealthy"), image(digest())], HASH, ["up"]),
+        ([container(), image(digest())], "other", ["up"]),
+        ([container(), image(digest(), "sha256:new")], HASH, ["up"]),
+        ([container(), image("older")], HASH, ["buildx", "up"]),
+    ],
+    ids=["no container", "stopped", "unhealthy", "compose changed", "image rebuilt", "inputs changed"],
+)
+def test_what_is_not_current_is_brought_up(
+    objects: list[dict[str, object]], config_hash: str, expected: list[str]
+) -> None:
+    made, runner = workspace(*objects, config_hash=config_hash)
+    made.ensure()
+    assert steps(runner) == expected
+
+
+def test_an_image_of_the_users_own_is_not_rebuilt() -> None:
+    made, runner = workspace(container(), image("theirs"), env={"WORKSPACE_IMAGE": "mirror/team:1"})
+    made.ensure()
+    assert runner.lines == []
+
+
+def test_a_full_disk_stops_before_the_build_and_only_then() -> None:
+    made, runner = workspace(free=1_000_000_000)
+    with pytest.raises(HostError, match=r"cpu image needs about 8 GB .* has 1.0 GB free"):
+        made.ensure()
+    assert runner.lines == []
+    workspace(container(), image(digest()), free=1_000_000_000)[0].ensure()
+
+
+def test_a_failed_build_starts_nothing() -> None:
+    made, runner = workspace(react=lambda command: 1)
+    with pytest.raises(HostError, match="building gpu-workspace:cpu-dev failed"):
+        made.ensure()
+    assert steps(runner) == ["buildx"]
+
+
+def test_a_failed_start_is_explained_where_its_message_is_known() -> None:
+    made, runner = workspace(image(digest()), react=lambda command: 1)
+    runner.said = 'Error response from daemon: could not select device driver "" with capabilities: [[gpu]]\n'
+    with pytest.raises(HostError) as caught:
+        made.ensure()
+    assert "nvidia-ctk" in caught.value.problems[0].what
+
+
+def test_an_unknown_target_names_the_known_ones() -> None:
+    with pytest.raises(HostError, match="use one of: dev, runtime"):
+        workspace()[0].build("devel")
+
+
+def test_a_command_at_a_terminal_is_run_as_it_is_and_otherwise_can_be_interrupted() -> None:
+    made, runner = workspace()
+    made.run(["app", "x"], terminal=True)
+    made.run(["app", "x"], terminal=False)
+    assert runner.commands[0].argv[-3:] == ("/usr/local/bin/entrypoint.sh", "app", "x")
+    assert "--tty" in runner.commands[0].argv
+    assert runner.commands[1].argv[-3:] == ("/usr/local/bin/entrypoint.sh", "app", "x")
+    assert 'exec "$@"' in runner.commands[1].line
+    assert "--tty" not in runner.commands[1].argv
+
+
+def test_state_tells_what_is_there() -> None:
+    assert workspace()[0].state() == [
+        "image     gpu-workspace:cpu-dev: not built",
+        "container gpu-workspace-dev-1: none",
+    ]
+    assert workspace(container(), image("older"))[0].state() == [
+        "image     gpu-workspace:cpu-dev, not current: the next `invoke up` rebuilds it",
+        "container gpu-workspace-dev-1: running, healthy",
+    ]

@@ -1,0 +1,147 @@
+"""The invoke tasks as a user types them, on a machine made of stub programs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.host.fake_world import NVIDIA_RUNTIME, docker_info
+
+ROOT = Path(__file__).parents[2]
+INVOKE = Path(sys.executable).with_name("invoke")
+TASKS = {"up", "down", "shell", "build", "train", "app", "status", "doctor", "test", "lint", "lock", "clean"}
+
+pytestmark = pytest.mark.skipif(not INVOKE.exists(), reason="invoke is not installed beside this Python")
+
+
+def program(folder: Path, name: str, script: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A PATH with the system's tools, and no Docker, driver or uv but what a test puts there."""
+    for name in ("sh", "bash", "env", "git", "cat", "echo"):
+        found = next(p for p in (Path("/bin") / name, Path("/usr/bin") / name) if p.exists())
+        (tmp_path / name).symlink_to(found)
+    return tmp_path
+
+
+def with_gpu(machine: Path) -> None:
+    info = docker_info(Runtimes=NVIDIA_RUNTIME, CgroupDriver="cgroupfs", DockerRootDir=str(machine))
+    program(machine, "docker", f'[ "$1" = info ] && echo {shlex.quote(info)} || exit 1')
+    row = "0, NVIDIA GeForce RTX 4090, GPU-1, 535.104.05, 24564, 8.9"
+    program(machine, "nvidia-smi", f"echo {shlex.quote(row)}")
+
+
+def invoke(machine: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    return subprocess.run(
+        [str(INVOKE), *arguments],
+        cwd=ROOT,
+        env={**kept, "PATH": str(machine), **env},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+
+
+def test_the_list_is_a_table_of_contents_and_quick(machine: Path) -> None:
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        done = invoke(machine, "--list")
+        times.append(time.perf_counter() - began)
+    assert set(re.findall(r"^  (\S+)   ", done.stdout, re.M)) == TASKS
+    assert min(times) < 0.4
+
+
+def test_every_task_and_argument_has_help() -> None:
+    import tasks
+
+    for name, made in tasks.ns.tasks.items():
+        assert made.__doc__, name
+        for argument in made.get_arguments():
+            assert argument.help, f"{name} {argument.name}"
+
+
+def test_dry_prints_the_exact_commands_for_a_gpu_host(machine: Path) -> None:
+    with_gpu(machine)
+    done = invoke(machine, "up", "--dry", "--command", "nvidia-smi -L")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "GPUs      0: NVIDIA GeForce RTX 4090 (sm_89), driver 535.104.05 through the NVIDIA runtime" in done.stderr
+    assert "variant   cu118 (torch 2.0.1+cu118): runs sm_89 with sm_86 code" in done.stderr
+    build, up, execute = [line for line in done.stderr.splitlines() if line.startswith("$ ")]
+    assert "--tag gpu-workspace:cu118-dev" in build
+    assert "--file compose.yaml --file docker/compose.gpu.yaml up --detach" in up
+    assert execute.endswith("bash -c 'nvidia-smi -L'")
+
+
+def test_train_hands_overrides_on_bare(machine: Path) -> None:
+    with_gpu(machine)
+    done = invoke(
+        machine, "train", "sentiment", "--set", "trainer.max_epochs=1", "--set", "data.train=a b.tsv", "--dry"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1].endswith("app train sentiment trainer.max_epochs=1 'data.train=a b.tsv'")
+
+
+def test_app_splits_its_one_word(machine: Path) -> None:
+    with_gpu(machine)
+    done = invoke(machine, "app", "runs list --json", "--dry")
+    assert done.stderr.splitlines()[-1].endswith("app runs list --json")
+
+
+def test_the_environment_names_variant_and_back_end(machine: Path) -> None:
+    with_gpu(machine)
+    done = invoke(machine, "build", "--target", "runtime", "--dry", WORKSPACE_VARIANT="cu117")
+    assert "--target runtime --tag gpu-workspace:cu117-runtime" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "fix"),
+    [
+        (["trian", "sentiment"], "there is no task 'trian'", "did you mean `train`?"),
+        (["up", "--variant", "cu119"], "there is no variant 'cu119'", "cu118, cu117, cpu"),
+        (["up", "--backend", "docker"], "Docker is not installed", "install Docker 23"),
+        (["clean"], "nothing was removed", "add `--yes`"),
+    ],
+)
+def test_a_users_error_is_two_lines_and_code_2(machine: Path, arguments: list[str], error: str, fix: str) -> None:
+    done = invoke(machine, *arguments)
+    assert done.returncode == 2, done.stderr
+    said, mended = done.stderr.splitlines()[-2:]
+    assert said.startswith("error: ")
+    assert error in said
+    assert mended.startswith("  fix: ")
+    assert fix in mended
+    assert "Traceback" not in done.stderr
+
+
+def test_inside_the_container_the_command_runs_at_once(machine: Path) -> None:
+    inside = {"WORKSPACE_INSIDE": "1", "WORKSPACE_VARIANT": "cu117"}
+    done = invoke(machine, "up", "--command", "echo here; exit 5", **inside)
+    assert (done.stdout, done.returncode) == ("here\n", 5)
+    assert "back end  inside: already in the container" in done.stderr
+
+
+def test_a_blackwell_card_is_refused_before_anything_is_built(machine: Path) -> None:
+    with_gpu(machine)
+    program(machine, "nvidia-smi", "echo '0, NVIDIA GeForce RTX 5090, GPU-1, 580.65.06, 32607, 12.0'")
+    done = invoke(machine, "up", "--dry")
+    assert done.returncode == 2
+    assert "Blackwell needs PyTorch 2.7" in done.stderr
+    assert "--gpus none" in done.stderr
+    assert "$ " not in done.stderr
