@@ -1,0 +1,72 @@
+"""Choose the dev container's variant and GPU overlay for this machine; runs on the host, before anything is built.
+
+    python3 .devcontainer/initialize.py        writes .devcontainer/compose.host.yaml
+
+Python 3.9 or later and nothing else: neither invoke nor the environment is there yet. The choice is that of `invoke up`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))
+
+from app.errors import WorkspaceError  # noqa: E402
+from app.host import commands  # noqa: E402
+from app.host.choose import Plan, Wishes, choose  # noqa: E402
+from app.host.facts import Host, look  # noqa: E402
+from app.host.inputs import build_inputs  # noqa: E402
+from app.host.world import World  # noqa: E402
+
+# Apart from `invoke up`'s project: each would otherwise replace the other's container.
+PROJECT = "gpu-workspace-devcontainer"
+
+
+def overlay(plan: Plan, host: Host, inputs: commands.BuildInputs) -> dict[str, Any]:
+    """The compose file over compose.yaml that gives this machine's values, as plain data."""
+    service: dict[str, Any] = {
+        "image": commands.image_name(plan, host),
+        # By name, because it is the name whose id follows the host's user.
+        "user": "dev",
+        "build": {
+            "args": {"VARIANT": plan.variant.name, "LOCK_HASH": inputs.lock_hash, **inputs.options, **host.proxies},
+            "labels": {commands.INPUTS_LABEL: inputs.digest},
+        },
+        "environment": {**commands.device_env(plan), **({"NVIDIA_DISABLE_REQUIRE": "true"} if plan.skip_gate else {})},
+    }
+    for file in commands.compose_files(plan)[1:]:
+        service["extends"] = {"file": str(ROOT / file), "service": commands.SERVICE}
+    return {
+        "name": PROJECT,
+        "services": {commands.SERVICE: service},
+        **({"secrets": {"ca": {"file": host.ca_bundle}}} if host.ca_bundle else {}),
+    }
+
+
+def main() -> int:
+    world = World()
+    host = look(world)
+    try:
+        plan = choose(host, Wishes.of(os.environ, None, "docker", None))
+        inputs = build_inputs(world, host, ROOT, plan.variant)
+    except WorkspaceError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    for warning in plan.warnings:
+        print(f"warning: {warning.what}\n  fix: {warning.fix}", file=sys.stderr)
+    target = HERE / "compose.host.yaml"
+    draft = target.with_suffix(".new")
+    draft.write_text(json.dumps(overlay(plan, host, inputs), indent=2) + "\n", encoding="utf-8")  # JSON is YAML
+    draft.replace(target)
+    print(f"variant {plan.variant.name}: {plan.why_variant}; GPUs: {plan.why_gpus or plan.gpu_mode}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
