@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.errors import WorkspaceError
+from app.host.explain import advice
 
 INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
 Function = Callable[[Sequence[str]], int]
@@ -37,6 +39,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("app.finetune.command:evaluate", "score a trained run: app evaluate RUN"),
     "predict": Verb("app.finetune.command:predict", "run a trained model over a file or stdin, JSONL out"),
     "recipes": Verb("app.finetune.command:recipes", "list the recipes, show one, print the JSON Schema"),
+    "doctor": Verb("app.doctor.command:doctor", "check this environment; app doctor explain TEXT: what an error means"),
 }
 
 
@@ -72,6 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away: `app predict ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:  # a bug, or the environment under us: the traceback, and below it what is known of it
+        text = traceback.format_exc()
+        print(text, file=sys.stderr)
+        if known := advice(text):
+            print(known, file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Will it run here? `invoke doctor` asks before anything is built, `invoke up` asks first and prints what is not well.
+"""Will it run here? `invoke doctor` asks before anything is built, and `invoke up` says what is not well.
 
     python -m app.host.preflight [--variant V] [--backend B] [--gpus G] [--json] [--strict]
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TextIO
 
 from app.host import gpu_checks, machine_checks
 from app.host.checks import Check, Result, Table, exit_code, report, run
@@ -26,16 +25,6 @@ CHECKS: tuple[Check[Seen], ...] = (*machine_checks.CHECKS, *gpu_checks.CHECKS)
 def examine(seen: Seen) -> list[Result]:
     """Every pre-flight check, in order."""
     return list(run(CHECKS, seen))
-
-
-def complain(seen: Seen, stream: TextIO = sys.stderr) -> list[Result]:
-    """Print what is not well and nothing else; for a command that has other things to say."""
-    results = examine(seen)
-    unwell = [result for result in results if result.status in ("warn", "fail")]
-    table = Table(stream, unwell)
-    for result in unwell:
-        table.show(result)
-    return results
 
 
 def doctor(wishes: Wishes, world: World, as_json: bool = False, strict: bool = False) -> int:

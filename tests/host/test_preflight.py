@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import pytest
 
 from app.host import checks, gpu_checks, machine_checks
 from app.host.choose import Wishes
-from app.host.preflight import CHECKS, complain, main
+from app.host.preflight import CHECKS, main
 from app.host.seen import Seen
 from app.host.world import World
 from tests.host.fake_world import NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
@@ -70,16 +69,6 @@ def test_strict_turns_a_warning_into_exit_code_1(capsys: pytest.CaptureFixture[s
     assert main([], world_of("toolkit-missing")) == 0
     assert main(["--strict"], world_of("toolkit-missing")) == 1
     capsys.readouterr()
-
-
-def test_up_prints_only_what_is_not_well() -> None:
-    quiet, loud = io.StringIO(), io.StringIO()
-    complain(Seen.of(world_of("h200"), Wishes()), quiet)
-    complain(Seen.of(world_of("t4-r450"), Wishes()), loud)
-    assert quiet.getvalue() == ""
-    assert [line.split()[:2] for line in loud.getvalue().splitlines() if line[:4] == "  wa"] == [
-        ["warn", "driver-gate"]
-    ]
 
 
 def test_driver_numbers_under_wsl_are_those_of_windows() -> None:

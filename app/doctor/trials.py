@@ -1,0 +1,152 @@
+"""Small pieces of real work on a device, each compared with the same in float64 on the CPU, and timed.
+
+Errors are the largest difference from the reference, relative to the reference's largest entry. The tolerances are what
+the format allows over these sizes, with a factor of about ten to spare; a wrong kernel is off by orders of magnitude.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`error` against `tolerance`; seconds of the first run, which loads and compiles, and of the next."""
+
+    error: float
+    tolerance: float
+    first: float
+    again: float
+    note: str = ""
+
+
+def measure(work: Callable[[], Out], device: str) -> tuple[Out, float, float]:
+    """Result of the last of two runs, and the seconds of both, waiting for the device."""
+    import torch
+
+    seconds = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        result = work()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begin)
+    return result, seconds[0], seconds[1]
+
+
+def difference(got: torch.Tensor, want: torch.Tensor) -> float:
+    """max |got - want| / max |want|, in float64 on the CPU; infinite where `got` is not finite."""
+    got = got.detach().cpu().double()
+    if not bool(got.isfinite().all()):
+        return float("inf")
+    return float((got - want).abs().max() / want.abs().max())
+
+
+def _randn(*shape: int, seed: int) -> torch.Tensor:
+    import torch
+
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def convolution(device: str) -> Measured:
+    """3x3, 16 to 32 channels, on (8, 16, 32, 32). cuDNN may use TF32 for it, which keeps 10 bits of each factor."""
+    from torch.nn.functional import conv2d
+
+    x, w = _randn(8, 16, 32, 32, seed=1), _randn(32, 16, 3, 3, seed=2)
+    there = x.to(device), w.to(device)
+    got, first, again = measure(lambda: conv2d(*there), device)
+    return Measured(difference(got, conv2d(x.double(), w.double())), 5e-3, first, again)
+
+
+def autocast(device: str) -> Measured:
+    """A linear layer of width 256 in bfloat16 (8 bits), or float16 on a GPU without it."""
+    import torch
+
+    kind = torch.device(device).type
+    dtype = torch.bfloat16 if kind == "cpu" or torch.cuda.is_bf16_supported() else torch.float16  # type: ignore[no-untyped-call]
+    x, w = _randn(64, 256, seed=3), _randn(256, 256, seed=4)
+    there = x.to(device), w.to(device)
+
+    def work() -> torch.Tensor:
+        with torch.amp.autocast_mode.autocast(kind, dtype=dtype):
+            return torch.nn.functional.linear(*there)
+
+    got, first, again = measure(work, device)
+    if got.dtype != dtype:
+        raise RuntimeError(f"autocast to {dtype} gave {got.dtype}")
+    note = str(dtype).replace("torch.", "")
+    return Measured(difference(got, x.double() @ w.double().T), 3e-2, first, again, note)
+
+
+def _loss(x: torch.Tensor, w1: torch.Tensor, w2: torch.Tensor) -> torch.Tensor:
+    loss: torch.Tensor = x.mm(w1).tanh().mm(w2).square().mean()
+    return loss
+
+
+def backward(device: str) -> Measured:
+    """Gradient of a two-layer perceptron's loss, width 128, with respect to its first weights."""
+    import torch
+
+    x, w1, w2 = _randn(64, 128, seed=5), _randn(128, 128, seed=6), _randn(128, 8, seed=7)
+
+    def gradient(*tensors: torch.Tensor) -> torch.Tensor:
+        x, w1, w2 = (t.detach() for t in tensors)
+        w1.requires_grad_()
+        found: tuple[torch.Tensor, ...] = torch.autograd.grad(_loss(x, w1, w2), w1)
+        return found[0]
+
+    there = [t.to(device) for t in (x, w1, w2)]
+    got, first, again = measure(lambda: gradient(*there), device)
+    return Measured(difference(got, gradient(x.double(), w1.double(), w2.double())), 5e-3, first, again)
+
+
+def optimizer(device: str) -> Measured:
+    """One AdamW step from a known gradient, against the update's formula (Loshchilov and Hutter 2019) in float64."""
+    import torch
+
+    rate, decay, beta1, beta2, eps = 1e-2, 0.1, 0.9, 0.999, 1e-8
+    start, slope = _randn(256, 64, seed=8), _randn(256, 64, seed=9)
+
+    def step() -> torch.Tensor:
+        weight = torch.nn.Parameter(start.to(device, copy=True))
+        weight.grad = slope.to(device)
+        torch.optim.AdamW([weight], lr=rate, weight_decay=decay, betas=(beta1, beta2), eps=eps).step()
+        return weight
+
+    got, first, again = measure(step, device)
+    g, w = slope.double(), start.double()
+    # After one step the bias-corrected averages are the gradient and its square themselves.
+    want = w.mul(1 - rate * decay) - g.div(g.abs() + eps).mul(rate)
+    return Measured(difference(got, want), 1e-5, first, again)
+
+
+def compiled(device: str) -> Measured:
+    """torch.compile of one fused elementwise kernel on 4096 numbers."""
+    import torch
+
+    def formula(x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = x.square().addcmul(x.sin(), x.sigmoid())
+        return y
+
+    x = _randn(4096, seed=10)
+    there = x.to(device)
+    kernel = torch.compile(formula, fullgraph=True)
+    got, first, again = measure(lambda: kernel(there), device)
+    return Measured(difference(got, formula(x.double())), 1e-5, first, again)
+
+
+TRIALS: dict[str, Callable[[str], Measured]] = {
+    "convolution": convolution,
+    "autocast": autocast,
+    "backward": backward,
+    "optimizer": optimizer,
+    "compile": compiled,
+}
