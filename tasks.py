@@ -149,17 +149,36 @@ def app(c: Context, arguments: str, backend: str = "", variant: str = "", gpus: 
 @workspace_task(
     json="print one JSON document for programs",
     strict="a warning makes the exit code 1",
+    explain="say what an error message means instead: the message, a file that holds it, or - to paste it",
 )
 def doctor(
-    c: Context, json: bool = False, strict: bool = False, backend: str = "", variant: str = "", gpus: str = "all"
+    c: Context,
+    json: bool = False,
+    strict: bool = False,
+    explain: str = "",
+    backend: str = "",
+    variant: str = "",
+    gpus: str = "all",
 ) -> int:
     """Say whether this machine can run the workspace, and what to type where it cannot."""
     from app.host.choose import Wishes
+    from app.host.explain import advice
     from app.host.preflight import doctor as examine
     from app.host.world import World
 
+    if explain:
+        known = advice(_text(explain))
+        print(known or "nothing is known about this message")
+        return 0 if known else 1
     world = World()
     return examine(Wishes.of(world.env, variant, backend, gpus), world, json, strict)
+
+
+def _text(given: str) -> str:
+    """What an argument stands for: standard input, a file's text, or itself."""
+    if given == "-":
+        return sys.stdin.read()
+    return Path(given).read_text(errors="replace") if "\n" not in given and Path(given).is_file() else given
 
 
 @workspace_task(

@@ -61,21 +61,23 @@ class Runner:
         if code:
             raise HostError(problem)
 
-    def capture(self, command: Command) -> tuple[int, str]:
-        """Run and show, and return the exit code with what it wrote to standard error, to explain a failure by."""
+    def observe(self, command: Command) -> tuple[int, str]:
+        """Run, and return the exit code with what it wrote to standard error, to explain a failure by.
+
+        At a terminal the text is empty: only a command that has the terminal itself draws its progress.
+        """
+        if sys.stderr.isatty():
+            return self.run(command), ""
         say(f"$ {command.line}")
         if self.dry:
             return 0, ""
-        lines = []
+        lines: list[str] = []
         with _foreground(self.root, command, None, stderr=subprocess.PIPE) as process:
             assert process.stderr is not None
             for line in process.stderr:
                 lines.append(line)
                 say(line.rstrip("\n"))
-            code = _exit_code(process)
-        if code == 128 + signal.SIGINT:
-            raise KeyboardInterrupt
-        return code, "".join(lines)
+            return _exit_code(process), "".join(lines)
 
 
 def _exit_code(process: subprocess.Popen[str]) -> int:

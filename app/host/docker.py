@@ -17,7 +17,7 @@ from typing import Any
 from app.errors import HostError, Problem
 from app.host import commands
 from app.host.choose import Plan, space_for
-from app.host.console import Runner
+from app.host.console import Runner, say
 from app.host.explain import advice
 from app.host.facts import Host
 from app.host.inputs import build_inputs
@@ -78,26 +78,25 @@ class DockerWorkspace:
             raise HostError(problem)
         inputs = build_inputs(self.world, self.host, self.root, self.plan.variant)
         command = commands.build(self.plan, self.host, inputs, target)
-        self.runner.must(
-            command,
-            Problem(
-                f"building {commands.image_name(self.plan, self.host, target)} failed: see the message above",
-                'put the message to `invoke app "doctor explain"`, or go on without Docker: add `--backend native`',
-            ),
-        )
+        name = commands.image_name(self.plan, self.host, target)
+        self._must(command, f"building {name} failed: see the message above")
         return 0
 
     def _start(self) -> None:
-        code, said = self.runner.capture(commands.compose_up(self.plan, self.host, self.user))
+        command = commands.compose_up(self.plan, self.host, self.user)
+        logs = f"`docker logs {commands.container_name(self.host)}`"
+        self._must(command, f"the container did not start: see the message above and {logs}")
+
+    def _must(self, command: commands.Command, failed: str) -> None:
+        """Run; where it fails, say what is known of its message and raise."""
+        code, said = self.runner.observe(command)
+        if code == 128 + signals.SIGINT:
+            raise KeyboardInterrupt
         if code:
-            known = advice(said)
-            raise HostError(
-                Problem(
-                    "the container did not start: see the message above" + (f"\n\n{known}\n" if known else ""),
-                    f"`docker logs {commands.container_name(self.host)}` may say more; "
-                    "to go on without Docker add `--backend native`",
-                )
-            )
+            if known := advice(said):
+                say(f"\n{known}\n")
+            ask = "" if known else "put the message to `invoke doctor --explain -`, or "
+            raise HostError(Problem(failed, f"{ask}go on without Docker: add `--backend native`"))
 
     def _changed(self, standing: Standing) -> bool:
         command = commands.compose_hash(self.plan, self.host, self.user)

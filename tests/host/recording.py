@@ -26,5 +26,5 @@ class RecordingRunner(Runner):
         self.commands.append(command)
         return self.react(command)
 
-    def capture(self, command: Command) -> tuple[int, str]:
+    def observe(self, command: Command) -> tuple[int, str]:
         return self.run(command), self.said

@@ -52,8 +52,8 @@ def test_must_tells_a_failure_from_a_ctrl_c() -> None:
         Runner().must(Command(("sh", "-c", "exit 130")), Problem("what", "fix"))
 
 
-def test_capture_shows_and_keeps_what_went_wrong(capfd: pytest.CaptureFixture[str]) -> None:
-    assert Runner().capture(Command(("sh", "-c", "echo broken >&2; exit 3"))) == (3, "broken\n")
+def test_observe_shows_and_keeps_what_went_wrong(capfd: pytest.CaptureFixture[str]) -> None:
+    assert Runner().observe(Command(("sh", "-c", "echo broken >&2; exit 3"))) == (3, "broken\n")
     assert "broken" in capfd.readouterr().err
 
 

@@ -116,12 +116,20 @@ def test_a_failed_build_starts_nothing() -> None:
     assert steps(runner) == ["buildx"]
 
 
-def test_a_failed_start_is_explained_where_its_message_is_known() -> None:
+def test_a_failed_start_is_explained_where_its_message_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     made, runner = workspace(image(digest()), react=lambda command: 1)
     runner.said = 'Error response from daemon: could not select device driver "" with capabilities: [[gpu]]\n'
-    with pytest.raises(HostError) as caught:
+    with pytest.raises(HostError, match="the container did not start"):
         made.ensure()
-    assert "nvidia-ctk" in caught.value.problems[0].what
+    assert "nvidia-ctk" in capsys.readouterr().err
+    runner.said = "something never seen before\n"
+    with pytest.raises(HostError, match="invoke doctor --explain"):
+        made.ensure()
+
+
+def test_ctrl_c_during_a_build_is_no_failure() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        workspace(react=lambda command: 130)[0].ensure()
 
 
 def test_an_unknown_target_names_the_known_ones() -> None:
