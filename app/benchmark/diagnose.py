@@ -1,9 +1,9 @@
 """Why a training step takes as long as it does, and what to do first.
 
 The step's time is set against what its parts would take at this machine's measured limits: its matrix products at the
-matmul rate (the padded part of them apart), everything else at the memory bandwidth, its operators at the cost of
-dispatching one, its batch at the speed of loading. The largest part names the bound. It is a model, and the sentence
-says so by printing what it leaves unexplained.
+matmul rate (the padded part of them apart), everything else at the memory bandwidth, its operators and its Python at
+what a step on a single example still takes, its batch at the speed of loading. The largest part names the bound. It is
+a model, and the sentence says so by printing what it leaves unexplained.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Bound = Literal["compute", "memory", "launch", "input", "padding"]
 _MEANS: dict[Bound, str] = {
     "compute": "of the time are matrix products on useful tokens",
     "memory": "of the time moves tensors through memory outside of products",
-    "launch": "of the time dispatches operators",
+    "launch": "of the time runs Python and dispatches operators",
     "input": "of the time waits for data",
     "padding": "of the time computes on padding",
 }
@@ -40,8 +40,8 @@ class Findings:
     """FLOP/s measured for this precision."""
     bandwidth: float
     """Bytes/s measured."""
-    dispatch_seconds: float
-    """Host time to dispatch the step's operators."""
+    host_seconds: float
+    """What dispatching the step takes the host: a step on one example, less what its work takes at the limits."""
     overlapped: bool
     """Whether the device works while the host dispatches (a GPU)."""
     input_seconds: float
@@ -56,9 +56,9 @@ def parts(found: Findings) -> tuple[Part, ...]:
     padding = products * (1 - found.useful_share)
     moving = max(0.0, found.step.bytes - found.product_bytes) / found.bandwidth
     if found.overlapped:  # the host's time shows only where it is the longer one
-        waiting = step - products - moving if found.dispatch_seconds >= 0.9 * step else 0.0
+        waiting = step - products - moving if found.host_seconds >= 0.9 * step else 0.0
     else:
-        waiting = found.dispatch_seconds
+        waiting = found.host_seconds
     inside: dict[Bound, float] = {
         "compute": products - padding,
         "padding": padding,

@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from app.benchmark.bare import BareLoop
-from app.benchmark.results import Figure, Limit, duration
+from app.benchmark.results import Kernel, Limit, duration
 from app.benchmark.timer import percentile, summarize
 from app.data.batch import Batch
 from app.finetune.session import Session
@@ -71,10 +71,10 @@ class Alternate(Callback):
         return time.perf_counter()
 
 
-def lightning_overhead(session: Session, device: torch.device, seconds: float) -> dict[str, Figure]:
+def lightning_overhead(session: Session, device: torch.device, seconds: float) -> Kernel:
     """Milliseconds a step in the Trainer, in a bare loop, and the difference of neighbouring blocks.
 
-    The package's own bar and records are off: this is Lightning's part alone.
+    The package's own bar and records are off: this is Lightning's part alone. The session must have steps enough.
     """
     alternate = Alternate(session, device, seconds)
     trainer: Any = session.trainer
@@ -83,8 +83,17 @@ def lightning_overhead(session: Session, device: torch.device, seconds: float) -
     bare, ours = summarize(alternate.bare), summarize(alternate.lightning)
     added = summarize([there - here for there, here in zip(alternate.lightning, alternate.bare)])
     none = Limit(None, "the bare loop beside it is what it is set against")
-    return {
-        "Lightning": duration(ours, Limit(bare.median * 1e3, "the bare loop")),
-        "bare loop": duration(bare, none),
-        "Lightning's own": duration(added, Limit(0.0, "a Trainer that costs nothing")),
-    }
+    return Kernel(
+        name=f"trainer {session.recipe.name}",
+        group="trainer",
+        precision=session.precision.word,
+        shape=f"median of blocks of {BLOCK} steps, loading included",
+        figures={
+            "Lightning": duration(ours, Limit(bare.median * 1e3, "the bare loop")),
+            "bare loop": duration(bare, none),
+            "Lightning's own": duration(added, Limit(0.0, "a Trainer that costs nothing")),
+        },
+        seconds=ours.median,
+        flops=0.0,
+        bytes=0.0,
+    )

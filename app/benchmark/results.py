@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -89,7 +89,7 @@ class Kernel:
     """One kernel at one shape: seconds a call (median), and its operations and bytes, counted as `shape` says."""
 
     name: str
-    group: Literal["matmul", "memory", "transfer", "attention", "optimizer", "data"]
+    group: Literal["matmul", "memory", "transfer", "attention", "optimizer", "data", "trainer"]
     precision: str
     shape: str
     figures: Mapping[str, Figure]
@@ -201,7 +201,8 @@ class Result:
 
     benchmark_version: int
     made: str
-    command: str
+    recipes: tuple[str, ...]
+    overrides: tuple[str, ...]
     hardware: Mapping[str, str]
     software: Mapping[str, str]
     state_before: Mapping[str, str]
@@ -212,8 +213,14 @@ class Result:
     measured_peaks: Mapping[str, Figure]
     kernels: tuple[Kernel, ...]
     steps: tuple[Step, ...]
-    diagnoses: tuple[Diagnosis, ...] = ()
-    skipped: tuple[Skipped, ...] = field(default=())
+    diagnoses: tuple[Diagnosis, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def command(self) -> str:
+        """What measures this again."""
+        recipes = [f"--recipe {recipe}" for recipe in self.recipes]
+        return " ".join(["app bench", *recipes, *self.overrides, f"--budget {self.budget_seconds:.0f}s"])
 
 
 _ADAPTER = TypeAdapter(Result)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from app.benchmark.bare import BareLoop, typical
@@ -19,7 +20,7 @@ from app.benchmark.memory_use import PeakMemory
 from app.benchmark.results import Diagnosis, Gate, Kernel, Limit, Step, rate
 from app.benchmark.step_figures import compile_figures, gate_text, step_figures
 from app.benchmark.timer import Timing, clock_for, measure, summarize
-from app.benchmark.traffic import Traffic, dispatch_seconds
+from app.benchmark.traffic import Traffic
 from app.config import load
 from app.data.batch import Batch
 from app.errors import WorkspaceError
@@ -208,11 +209,21 @@ def find(
         product_bytes=traffic.product_bytes,
         matmul_rate=matmul_rate,
         bandwidth=bandwidth,
-        dispatch_seconds=dispatch_seconds(limits.device, traffic.operators),
+        host_seconds=host_seconds(cell, matmul_rate, bandwidth, limits.device),
         overlapped=limits.device.type == "cuda",
         input_seconds=wait if settings.workers == 0 else max(0.0, wait / settings.workers - step.seconds),
         workers=settings.workers,
     )
+
+
+def host_seconds(cell: Cell, matmul_rate: float, bandwidth: float, device: torch.device) -> float:
+    """What the host needs for a step whatever is in the batch: a step on one example, less its work at the limits."""
+    settings = cell.loop.session.recipe.trainer
+    one = [cell.loop.session.splits.train[np.zeros(1, dtype=np.int64)]] * settings.accumulate
+    timing = measure({"one": lambda: cell.loop.step(one)}, clock_for(device), seconds=1.0)["one"]
+    traffic = count_traffic(cell, one)
+    work = traffic.flops / matmul_rate + (traffic.bytes - traffic.product_bytes) / bandwidth
+    return max(0.0, timing.median - work)
 
 
 def describe(

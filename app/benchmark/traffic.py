@@ -15,8 +15,6 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from app.benchmark.timer import HostClock, measure
-
 _library: Any = torch  # its operators carry no types
 aten = _library.ops.aten
 
@@ -45,26 +43,6 @@ class Traffic(TorchDispatchMode):
             self.flops += counted(inputs, outputs)
             self.product_bytes += moved
         return out
-
-
-def dispatch_seconds(device: torch.device, operators: int) -> float:
-    """Host time to dispatch so many operators of a training step, by what a chain of tiny ones costs here.
-
-    The chain has a forward and a backward pass, for autograd is most of the cost; nothing waits for the device.
-    """
-    weight = torch.ones(1, device=device, requires_grad=True)
-
-    def chain() -> object:
-        value = weight
-        for _ in range(50):
-            value = value * weight
-        return torch.autograd.grad(value, weight)
-
-    traffic = Traffic()
-    with traffic:
-        chain()
-    timing = measure({"chain": chain}, HostClock(), seconds=0.2)["chain"]
-    return timing.median * operators / max(1, int(traffic.operators))
 
 
 def tensors(tree: Any) -> list[torch.Tensor]:
