@@ -16,6 +16,7 @@ from app.data.encode import EncodedTexts, class_names, encode_texts, tokenize
 from app.data.files import Columns, read_plain
 from app.finetune.task import Forward, Judged, Loss, Scores, Split, Task, weighted_loss
 from app.models import pretrained
+from app.models.trim import restore_embeddings, trim_embeddings
 from app.schema import TextClassification
 
 
@@ -30,6 +31,7 @@ class TextClassificationTask(Task[TextClassification]):
         super().__init__(recipe)
         self.classes: list[str] = []
         self.tokenizer: Any = None
+        self.used_ids = torch.empty(0, dtype=torch.long)
 
     def data(self, split: Split) -> EncodedTexts | None:
         """A file as token ids; the classes are those of the training file."""
@@ -38,10 +40,17 @@ class TextClassificationTask(Task[TextClassification]):
         self.classes = self.classes or class_names(data.train, columns)
         self.tokenizer = self.tokenizer or pretrained.tokenizer_of(self.recipe.model)
         name = {"train": data.train, "dev": data.dev, "test": data.test}[split]
-        return encode_texts(name, columns, self.tokenizer, data.max_length, self.classes) if name else None
+        if name is None:
+            return None
+        encoded = encode_texts(name, columns, self.tokenizer, data.max_length, self.classes)
+        if split == "train":
+            self.used_ids = torch.from_numpy(np.unique(encoded.ids.flat)).long()
+        return encoded
 
     def model(self) -> nn.Module:
-        return pretrained.sequence_classifier(self.recipe.model, self.classes)
+        model = pretrained.sequence_classifier(self.recipe.model, self.classes)
+        trim_embeddings(model, self.used_ids)
+        return model
 
     def loss(self, forward: Forward, batch: Batch) -> Loss:
         logits: Tensor = forward(**batch.inputs).logits
@@ -69,6 +78,7 @@ class TextClassificationTask(Task[TextClassification]):
         return Scores(values, tables_of(counts, table, self.classes))
 
     def save(self, model: nn.Module, folder: Path) -> None:
+        restore_embeddings(model)
         model.save_pretrained(folder, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
 

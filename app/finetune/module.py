@@ -12,11 +12,10 @@ import lightning.pytorch as pl
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.utils.clip_grad import clip_grad_norm_
 from torch.optim import Optimizer
 
 from app.data.batch import Batch
-from app.finetune.optimizers import build_optimizer, build_schedule
+from app.finetune.optimizers import build_optimizer, build_schedule, clip_gradients
 from app.finetune.task import Forward, Judged, Scores, Task
 from app.schema import Recipe
 
@@ -64,7 +63,7 @@ class FineTuning(pl.LightningModule):
             torch._foreach_mul_(gradients, self.first_weight / self.weight)
         self.weight = 0.0
         if self.recipe.trainer.clip is not None:  # here, because Lightning refuses to clip for a fused optimizer
-            clip_grad_norm_(self.trainer.model.parameters(), self.recipe.trainer.clip)
+            clip_gradients(gradients, self.recipe.trainer.clip)
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.model, self.recipe.optimizer)

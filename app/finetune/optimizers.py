@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer as TorchOptimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from app import schema
+from app.finetune.adam import BlockedAdamW
 
 
 def build_optimizer(model: nn.Module, settings: schema.Optimizer) -> TorchOptimizer:
@@ -20,8 +21,16 @@ def build_optimizer(model: nn.Module, settings: schema.Optimizer) -> TorchOptimi
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-    fused = all(p.is_cuda and p.is_floating_point() for group in groups for p in group["params"])
+    parameters = [p for group in groups for p in group["params"]]
+    if kind is torch.optim.AdamW and all(_is_plain(p) for p in parameters):
+        return BlockedAdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+    fused = all(p.is_cuda and p.is_floating_point() for p in parameters)
     return kind(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=fused)
+
+
+def _is_plain(parameter: nn.Parameter) -> bool:
+    """Whether a parameter is what `BlockedAdamW` is for."""
+    return not parameter.is_cuda and parameter.dtype == torch.float32 and parameter.is_contiguous()
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -29,6 +38,14 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [([p for p in trainable if p.dim() >= 2], weight_decay), ([p for p in trainable if p.dim() < 2], 0.0)]
     return [{"params": parameters, "weight_decay": decay} for parameters, decay in groups if parameters]
+
+
+def clip_gradients(gradients: list[Tensor], most: float) -> None:
+    """Scale gradients so that the norm of all of them together is at most `most`."""
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    scale = (most / (norm + 1e-6)).clamp(max=1.0)
+    if gradients[0].is_cuda or scale < 1:  # a GPU multiplies by 1 sooner than it would wait for the comparison
+        torch._foreach_mul_(gradients, scale)
 
 
 def build_schedule(optimizer: TorchOptimizer, settings: schema.Schedule, steps: int) -> LambdaLR:

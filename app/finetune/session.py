@@ -25,6 +25,7 @@ from app.data.batch import Batch, DataSet
 from app.data.batching import Batches, Cut, loader
 from app.errors import ConfigError, Problem
 from app.finetune import precision
+from app.finetune.allocator import keep_freed_memory
 from app.finetune.keep import Keep
 from app.finetune.module import FineTuning
 from app.finetune.task import Scores, Split, Splits, Task, task_of
@@ -71,6 +72,7 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
     """Build everything a recipe says. `new_run` makes the folder for records and checkpoints, once all else is known
     to be right: where this raises a WorkspaceError, nothing has been written."""
     quiet_lightning()
+    keep_freed_memory()
     accelerator = accelerator_of(recipe)
     chosen = precision_of(recipe, accelerator)
     task = task_of(recipe)
