@@ -21,16 +21,16 @@ from app.finetune.session import prepare
 
 KERNEL_SHARE = 0.4  # of the time; the rest is the recipes'
 CHECK_SECONDS = 1.5
+RESERVE = 0.05  # for the last check and for writing
 OVERHEAD_SHARE = 0.15  # of a recipe's time
 MANY_EPOCHS = "trainer.max_epochs=1000000"  # the overhead ends by time, not by the recipe's length
 
 
-def run(recipes: Sequence[str], overrides: Sequence[str], seconds: float) -> Result:
-    """Measure the machine and the training steps of `recipes`, or of every shipped one, within about `seconds`.
+def run(recipes: Sequence[str], overrides: Sequence[str], budget: Budget) -> Result:
+    """Measure the machine and the training steps of `recipes`, or of every shipped one, within the budget.
 
     Raises WorkspaceError for a recipe that was asked for and cannot run; a shipped one that was not is left out.
     """
-    budget = Budget(seconds)
     for recipe in recipes:
         load(recipe, overrides)  # a misspelt name ends here, not after the kernels
     device = machine.pick_device()
@@ -38,13 +38,13 @@ def run(recipes: Sequence[str], overrides: Sequence[str], seconds: float) -> Res
     before = machine.state(device)
     checks = [_check(device, budget)]
     say(f"measuring {machine.device_name(device)}: products, memory, attention, optimizer")
-    kernels = measure_kernels(device, limits, budget, KERNEL_SHARE * seconds)
+    kernels = measure_kernels(device, limits, budget, KERNEL_SHARE * budget.left)
     checks.append(_check(device, budget))
     steps: list[Step] = []
     diagnoses: list[Diagnosis] = []
     wanted = list(recipes) or shipped_recipes()
     for place, recipe in enumerate(wanted):
-        share = budget.part((budget.left - CHECK_SECONDS) / (len(wanted) - place))
+        share = budget.part((budget.left - RESERVE * budget.seconds) / (len(wanted) - place))
         try:
             beside, found, diagnosis = _recipe(recipe, overrides, device, limits, share)
         except WorkspaceError as error:
@@ -66,7 +66,7 @@ def run(recipes: Sequence[str], overrides: Sequence[str], seconds: float) -> Res
         state_before=before,
         state_after=machine.state(device),
         noise=noise.judge(checks),
-        budget_seconds=seconds,
+        budget_seconds=budget.seconds,
         used_seconds=budget.used,
         measured_peaks=best_matmuls(kernels),
         kernels=tuple(kernels),

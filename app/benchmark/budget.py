@@ -22,16 +22,16 @@ def parse_seconds(text: str) -> float:
 
 
 class Budget:
-    """Counts down from the moment it is made."""
+    """Counts down from `started` (of `time.monotonic`), or from the moment it is made."""
 
-    def __init__(self, seconds: float, skipped: list[Skipped] | None = None) -> None:
+    def __init__(self, seconds: float, started: float | None = None, skipped: list[Skipped] | None = None) -> None:
         self.seconds = seconds
         self.skipped: list[Skipped] = [] if skipped is None else skipped
-        self._start = time.monotonic()
+        self._start = time.monotonic() if started is None else started
 
     def part(self, seconds: float) -> Budget:
         """A budget of at most `seconds` within this one, with the same list of what was left out."""
-        return Budget(max(0.0, min(seconds, self.left)), self.skipped)
+        return Budget(max(0.0, min(seconds, self.left)), skipped=self.skipped)
 
     @property
     def used(self) -> float:

@@ -1,13 +1,15 @@
-"""`app bench` measures this machine and the training steps on it; `app bench compare A B`, `app bench check BASELINE`."""
+"""`app bench` measures this machine and the training steps on it; `bench compare A B`; `bench check BASELINE`."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 MISSED = 1
 DEFAULT_BUDGET = "5m"
+STARTED = time.monotonic()  # importing torch counts: the budget is what a user waits
 
 
 def bench(argv: Sequence[str]) -> int:
@@ -36,8 +38,9 @@ def measure(argv: Sequence[str]) -> int:
 
     from app.atomic import write_text
     from app.benchmark import benchmark, page, report, results
+    from app.benchmark.budget import Budget
 
-    result = benchmark.run(options.recipe, options.overrides, seconds)
+    result = benchmark.run(options.recipe, options.overrides, Budget(seconds, started=STARTED))
     results.write(result, options.out / "bench.json")
     write_text(options.out / "bench.md", report.markdown(result))
     write_text(options.out / "bench.html", page.page(result))
@@ -77,12 +80,13 @@ def check(argv: Sequence[str]) -> int:
 
     from app.benchmark import benchmark, results
     from app.benchmark import compare as comparing
+    from app.benchmark.budget import Budget
 
     baseline = results.read(options.baseline)
     if options.result:
         now = results.read(options.result)
     else:
-        now = benchmark.run(baseline.recipes, baseline.overrides, baseline.budget_seconds)
+        now = benchmark.run(baseline.recipes, baseline.overrides, Budget(baseline.budget_seconds, started=STARTED))
     if not options.anyway:
         comparing.require_comparable(baseline, now)
     found = comparing.differences(baseline, now)

@@ -50,15 +50,8 @@ def rows(items: Sequence[Kernel | Step]) -> list[Row]:
 
 
 def number(value: float) -> str:
-    """Three significant digits, thousands apart, no exponent between a thousandth and a million of millions."""
-    if value == 0:
-        return "0"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    if abs(value) < 0.001:
-        return f"{value:.2e}"
-    digits = max(0, 2 - len(str(int(abs(value)))) + (abs(value) < 1))
-    return f"{value:.{digits}f}" if abs(value) >= 1 else f"{value:.3g}"
+    """Three significant digits; thousands apart, and whole from there on."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def percent(share: float) -> str:

@@ -14,7 +14,7 @@ from html import escape
 from app.benchmark.results import Result
 
 WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 20, 20, 50
+LEFT, RIGHT, TOP, BOTTOM = 70, 20, 34, 50
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
@@ -70,7 +70,8 @@ def svg(result: Result) -> str:
     parts += grid(axes)
     for precision, peak in peaks.items():
         parts += roof(axes, precision, peak, bandwidth)
-    parts += [mark(axes, point) for point in found]
+    labelled = {diagnosis.step for diagnosis in result.diagnoses}
+    parts += [mark(axes, point, point.name in labelled) for point in found]
     return "\n".join([*parts, "</svg>"])
 
 
@@ -109,7 +110,7 @@ def grid(axes: Axes) -> list[str]:
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{prefixed(10.0**power)}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 10}" text-anchor="middle">operations per byte (FLOP/B)</text>')
-    parts.append(f'<text x="{LEFT - 8}" y="{TOP - 6}" text-anchor="end">FLOP/s</text>')
+    parts.append(f'<text x="{LEFT - 8}" y="{TOP - 18}" text-anchor="end">FLOP/s</text>')
     return parts
 
 
@@ -127,7 +128,7 @@ def roof(axes: Axes, precision: str, peak: float, bandwidth: float) -> list[str]
     ]
 
 
-def mark(axes: Axes, point: Point) -> str:
+def mark(axes: Axes, point: Point, labelled: bool) -> str:
     """A circle for a kernel, a diamond for a step; the name and the figures on hovering and for screen readers."""
     x, y = axes.x(point.intensity), axes.y(point.rate)
     about = f"{point.name}: {prefixed(point.rate, 3)}FLOP/s at {point.intensity:.3g} FLOP/B"
@@ -135,7 +136,8 @@ def mark(axes: Axes, point: Point) -> str:
         shape = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
     else:
         shape = f'<path d="M{x:.1f} {y - 8:.1f}l8 8l-8 8l-8 -8z"/>'
-    return f'<g class="{point.kind} {point.precision}"><title>{escape(about)}</title>{shape}</g>'
+    label = f'<text x="{x + 12:.1f}" y="{y + 4:.1f}">{escape(point.name)}</text>' if labelled else ""
+    return f'<g class="{point.kind} {point.precision}"><title>{escape(about)}</title>{shape}</g>{label}'
 
 
 def prefixed(value: float, digits: int = 1) -> str:
