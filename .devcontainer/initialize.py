@@ -2,7 +2,7 @@
 
     python3 .devcontainer/initialize.py        writes .devcontainer/compose.host.yaml
 
-Python 3.9 or later and nothing else: neither invoke nor the environment is there yet. The choice is that of `invoke up`.
+Python 3.9 or later and nothing else: neither invoke nor the environment is there yet. Chooses as `invoke up` does.
 """
 
 from __future__ import annotations

@@ -1,0 +1,16 @@
+"""Print what a variant promises as JSON, for the verification of the built environment: promises.py VARIANT."""
+
+import json
+import sys
+
+from app.host.variants import PYTHON, TORCH, TORCHAUDIO, TORCHVISION, variant
+
+promised = variant(sys.argv[1])
+promises = {
+    "variant": promised.name,
+    "python": PYTHON,
+    "modules": {"torch": TORCH, "torchvision": TORCHVISION, "torchaudio": TORCHAUDIO},
+    "cuda": promised.cuda,
+    "archs": promised.archs,
+}
+print(json.dumps(promises, indent=2))
