@@ -100,6 +100,65 @@ class Pretrained(Section):
     """Replaces the model's own dropout everywhere."""
 
 
+class GPT(Section):
+    """Our own GPT-2: OpenAI's weights, or a model from nothing of any size."""
+
+    kind: Literal["gpt"] = "gpt"
+    name: str | None = None
+    """Folder or hub id of GPT-2 weights."""
+    revision: str | None = None
+    """Commit of the hub's repository."""
+    pretrained: bool = False
+    """true: start from the weights of `name`; false: from random ones."""
+    layers: PositiveInt | None = None
+    """Unset, like the other sizes: 12 layers, 12 heads, width 768, context 1024, or those of the weights."""
+    heads: PositiveInt | None = None
+    width: PositiveInt | None = None
+    context: PositiveInt | None = None
+    """Longest sequence that the model can read."""
+    dropout: Share | None = None
+    """Unset: that of the weights, 0 for a model from nothing."""
+    tokenizer: str = "auto"
+    """characters, bpe (learned from data.train), or a folder or hub id; auto: that of the weights, else bpe."""
+    vocab_size: PositiveInt = 4096
+    """Most tokens that bpe learns."""
+
+
+class CausalLM(Section):
+    """Any causal language model of transformers: one with weights, or one from nothing by its configuration."""
+
+    kind: Literal["causal-lm"] = "causal-lm"
+    name: str | None = None
+    """Folder or hub id."""
+    revision: str | None = None
+    """Commit of the hub's repository."""
+    pretrained: bool = True
+    """false: the same architecture with random weights."""
+    config: dict[str, str | int | float | bool] | None = None
+    """Instead of a name: transformers' own settings, `model_type` among them, for a model from nothing."""
+    dropout: Share | None = None
+    """Replaces the model's own dropout everywhere."""
+    tokenizer: str = "auto"
+    """characters, bpe (learned from data.train), or a folder or hub id; auto: that of the model, else bpe."""
+    vocab_size: PositiveInt = 4096
+    """Most tokens that bpe learns."""
+
+
+class RunningText(Section):
+    """Text to continue: a text file, or .jsonl, .tsv or .csv with one document a row; `shipped:` is in the package."""
+
+    train: str
+    dev: str | None = None
+    """Unset: the last tenth of train."""
+    test: str | None = None
+    text: str = "text"
+    """Where the documents are in a .jsonl, .tsv or .csv file."""
+    length: PositiveInt | None = None
+    """Tokens of an example; unset is the model's whole context."""
+    stride: PositiveInt | None = None
+    """Tokens between the starts of two training examples; unset is their length, 1 is every window there is."""
+
+
 class Generated(Section):
     """Points drawn from a known law, so that the answer is known."""
 
@@ -120,6 +179,23 @@ class TextFiles(Section):
     label: str = "label"
     max_length: PositiveInt = 256
     """Tokens of a text that are kept."""
+
+
+class TaggedFiles(Section):
+    """Sentences with a tag for each word: CoNLL columns, or .jsonl; `shipped:` names a file of the package.
+
+    The tags are IOB1, IOB2, IOBES or BILOU, each file in one of them.
+    """
+
+    train: str
+    dev: str
+    test: str | None = None
+    tokens: str = "tokens"
+    """Key of the list of words in .jsonl."""
+    tags: str = "tags"
+    """Key of the list of tags in .jsonl."""
+    max_length: PositiveInt = 256
+    """Tokens that the model reads at a time; a longer sentence is read in overlapping windows."""
 
 
 class Recipe(Section):
@@ -155,9 +231,39 @@ class TextClassification(Recipe):
     data: TextFiles
 
 
+class LanguageModel(Recipe):
+    """Continue text, by our own GPT-2."""
+
+    task: Literal["language-model"]
+    model: GPT = GPT()
+    data: RunningText
+
+
+class CausalLanguageModel(Recipe):
+    """Continue text, by any causal model of transformers."""
+
+    task: Literal["causal-lm"]
+    model: CausalLM
+    data: RunningText
+
+
+class TokenClassification(Recipe):
+    """A tag for each word of a sentence, to find entities by."""
+
+    task: Literal["token-classification"]
+    model: Pretrained
+    data: TaggedFiles
+
+
 RECIPES: dict[str, type[Recipe]] = {
     "linear-regression": LinearRegression,
     "text-classification": TextClassification,
+    "token-classification": TokenClassification,
+    "language-model": LanguageModel,
+    "causal-lm": CausalLanguageModel,
 }
 
-AnyRecipe = Annotated[Union[LinearRegression, TextClassification], Field(discriminator="task")]
+AnyRecipe = Annotated[
+    Union[LinearRegression, TextClassification, TokenClassification, LanguageModel, CausalLanguageModel],
+    Field(discriminator="task"),
+]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ from app.errors import DataError, ModelError, Problem
 END = "<|endoftext|>"  # OpenAI's name for the token between two documents
 UNKNOWN = "<unk>"  # what a `WordLevel` falls back to; ours has none, so that a strange character is an error
 FILE = "tokenizer.json"
+FILES = (FILE, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 FORMAT = 1  # raise it when a tokenizer of the same data would come out differently
 
 
@@ -33,6 +35,8 @@ class Vocabulary:
 
     tokenizer: Any
     end: int | None
+    folder: Path | None = None
+    """Where it was read from."""
 
     def __len__(self) -> int:
         size: int = self.tokenizer.get_vocab_size()
@@ -67,7 +71,12 @@ class Vocabulary:
         return text
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json, and the tokenizer_config.json that transformers asks for."""
+        """Write tokenizer.json and what else transformers wants: the files it was read from, where it was."""
+        if self.folder is not None:
+            for name in FILES:
+                if (self.folder / name).is_file():
+                    shutil.copyfile(self.folder / name, folder / name)
+            return
         atomic.write_text(folder / FILE, self.tokenizer.to_str(pretty=True))
         end = None if self.end is None else self.tokenizer.id_to_token(self.end)
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
@@ -81,7 +90,7 @@ def vocabulary_in(folder: Path) -> Vocabulary:
     except Exception as error:  # the library raises nothing more particular
         fix = "add tokenizer.json: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) makes it"
         raise ModelError(Problem(f"no tokenizer.json that can be read: {error}", fix, str(folder))) from error
-    return Vocabulary(tokenizer, _end_in(folder, tokenizer))
+    return Vocabulary(tokenizer, _end_in(folder, tokenizer), folder)
 
 
 def learned(kind: str, size: int, corpora: Sequence[Corpus]) -> Vocabulary:
@@ -89,20 +98,21 @@ def learned(kind: str, size: int, corpora: Sequence[Corpus]) -> Vocabulary:
     key = json.dumps([FORMAT, kind, size if kind == "bpe" else 0, [c.digest for c in corpora]])
     folder = cache_folder() / "tokenizers" / hashlib.sha256(key.encode()).hexdigest()[:32]
     if not folder.is_dir():
-        documents = [document for corpus in corpora for document in corpus.documents()]
-        made = characters(documents) if kind == "characters" else byte_pairs(documents, size)
+        texts = [corpus.documents() for corpus in corpora]
+        documents = [document for text in texts for document in text]
+        made = characters(documents, max(map(len, texts)) > 1) if kind == "characters" else byte_pairs(documents, size)
         with atomic.new_folder(folder) as building:
             made.save(building)
     return vocabulary_in(folder)
 
 
-def characters(documents: Sequence[str]) -> Vocabulary:
-    """Every character that occurs, in the order of Unicode; an end token only where there are several documents."""
+def characters(documents: Sequence[str], end: bool = False) -> Vocabulary:
+    """Every character that occurs, in the order of Unicode, and where texts hold several documents an end token."""
     alphabet = sorted(set().union(*documents))
     tokenizer = Tokenizer(models.WordLevel({character: i for i, character in enumerate(alphabet)}, UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
-    if len(documents) > 1:
+    if end:
         tokenizer.add_special_tokens([END])
     return Vocabulary(tokenizer, tokenizer.token_to_id(END))
 

@@ -1,4 +1,4 @@
-"""Continuing a text with our own GPT: one token at a time, from a cache, by temperature, top-k and top-p.
+"""Continuing a text one token at a time, from a cache, by temperature, top-k and top-p.
 
 The same seed gives the same tokens on any device: the draw is made on the CPU, in float32, with a generator of its own.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -77,24 +78,41 @@ def window(length: int, context: int) -> int:
     return context - hop + 1 + (length - context - 1) % hop
 
 
+class Reader(Protocol):
+    """A model that remembers what it has read."""
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Logits (B, V) of the token after ids (B, n): all of the text so far, of which it reads only what is new."""
+
+
+class GPTReader:
+    """Our own GPT with its cache."""
+
+    def __init__(self, model: GPT) -> None:
+        self.model = model.eval()
+        self.cache: Cache | None = None
+        self.begin = 0
+        """Place in the text of the first token in the cache."""
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        weight = self.model.tokens.weight
+        begin = ids.shape[1] - window(ids.shape[1], self.model.config.context)
+        if self.cache is None or begin != self.begin:
+            self.cache, self.begin = Cache(self.model.config, len(ids), like=weight), begin
+        return self.model.next_logits(ids[:, begin + self.cache.length :].to(weight.device), self.cache)
+
+
 @torch.no_grad()
-def continuations(model: GPT, prompt: Tensor, sampling: Sampling) -> Iterator[Tensor]:
+def continuations(reader: Reader, prompt: Tensor, sampling: Sampling) -> Iterator[Tensor]:
     """The tokens that follow prompts of equal length, (B, T), T >= 1: (B,) at a time, on the CPU.
 
-    Ends after `max_tokens`, or when every row has met `sampling.stop`, which a row repeats from then on. The model is
-    put into evaluation mode.
+    Ends after `max_tokens`, or when every row has met `sampling.stop`, which a row repeats from then on.
     """
-    model.eval()
-    device = model.tokens.weight.device
     random = torch.Generator().manual_seed(sampling.seed)
-    ids, context = prompt.cpu(), model.config.context
+    ids = prompt.cpu()
     ended = torch.zeros(len(ids), dtype=torch.bool)
-    cache, begin = Cache(model.config, len(ids), like=model.tokens.weight), 0
     for _ in range(sampling.max_tokens):
-        start = ids.shape[1] - window(ids.shape[1], context)
-        if start != begin:
-            cache, begin = Cache(model.config, len(ids), like=model.tokens.weight), start
-        logits = model.next_logits(ids[:, begin + cache.length :].to(device), cache).cpu()
+        logits = reader(ids).cpu()
         if sampling.temperature == 0:
             drawn = logits.argmax(dim=-1)
         else:

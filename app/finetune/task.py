@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
@@ -27,6 +27,9 @@ Forward = Callable[..., Any]
 TASKS: dict[str, str] = {
     "linear-regression": "app.finetune.regression:LinearRegressionTask",
     "text-classification": "app.finetune.classification:TextClassificationTask",
+    "token-classification": "app.finetune.tagging:TokenClassificationTask",
+    "language-model": "app.finetune.gpt:GPTTask",
+    "causal-lm": "app.finetune.causal:CausalLMTask",
 }
 
 
@@ -128,6 +131,10 @@ class Task(ABC, Generic[R]):
     def describe(self, judged: Judged) -> dict[str, Any]:
         """One line of `predict`'s JSONL."""
         return {"answer": judged.answer}
+
+    def lines(self, judged: Sequence[Judged], data: DataSet) -> Iterator[dict[str, Any]]:
+        """The lines of `predict`'s JSONL; `judged` is in the order of the data, each example once."""
+        return map(self.describe, judged)
 
     def conclude(self, model: nn.Module) -> Scores | None:
         """What a finished training is checked against beyond its test set, where there is such a thing."""

@@ -1,4 +1,4 @@
-"""transformers models by what they are for: a classifier of texts, with its tokenizer."""
+"""transformers models by what they are for: a classifier of texts or of words, with its tokenizer."""
 
 from __future__ import annotations
 
@@ -35,23 +35,45 @@ def tokenizer_in(folder: Path) -> Any:
     return tokenizer
 
 
+def tokenizer_for_words(folder: Path) -> Any:
+    """The fast tokenizer in a folder, ready for texts that are cut into words. Raises ModelError where it has none."""
+    tokenizer = tokenizer_in(folder)
+    if getattr(tokenizer, "add_prefix_space", None) is False:  # byte-level: a word in a text begins with its space
+        return quiet_transformers().AutoTokenizer.from_pretrained(folder, use_fast=True, add_prefix_space=True)
+    return tokenizer
+
+
 def sequence_classifier(model: Pretrained, classes: Sequence[str]) -> nn.Module:
     """A model with one logit for each class. The head is random, and all of it with `pretrained: false`: seed first."""
-    transformers = quiet_transformers()
+    return _classifier(quiet_transformers().AutoModelForSequenceClassification, model, classes)
+
+
+def token_classifier(model: Pretrained, classes: Sequence[str]) -> nn.Module:
+    """The same with logits for every token."""
+    return _classifier(quiet_transformers().AutoModelForTokenClassification, model, classes)
+
+
+def _classifier(kind: Any, model: Pretrained, classes: Sequence[str]) -> nn.Module:
     folder = model_folder(model.name, model.revision, weights=model.pretrained)
-    config = _configured(folder, model)
+    config = configured(folder, model)
     config.num_labels = len(classes)
     config.id2label = dict(enumerate(classes))
     config.label2id = {name: i for i, name in enumerate(classes)}
-    return _built(transformers.AutoModelForSequenceClassification, folder, config, model.pretrained)
+    return built(kind, folder, config, model.pretrained)
 
 
 def load_classifier(folder: Path) -> nn.Module:
-    """A classifier that `save_pretrained` wrote."""
+    """A classifier of texts that `save_pretrained` wrote."""
     transformers = quiet_transformers()
-    return _built(
-        transformers.AutoModelForSequenceClassification, folder, transformers.AutoConfig.from_pretrained(folder), True
-    )
+    config = transformers.AutoConfig.from_pretrained(folder)
+    return built(transformers.AutoModelForSequenceClassification, folder, config, True)
+
+
+def load_token_classifier(folder: Path) -> nn.Module:
+    """A classifier of words that `save_pretrained` wrote."""
+    transformers = quiet_transformers()
+    config = transformers.AutoConfig.from_pretrained(folder)
+    return built(transformers.AutoModelForTokenClassification, folder, config, True)
 
 
 def quiet_transformers() -> Any:
@@ -66,7 +88,8 @@ def quiet_transformers() -> Any:
     return transformers
 
 
-def _configured(folder: Path, model: Pretrained) -> Any:
+def configured(folder: Path, model: Pretrained) -> Any:
+    """The configuration in a folder, with the recipe's dropout in place of its own."""
     config = quiet_transformers().AutoConfig.from_pretrained(folder)
     if model.dropout is not None:
         for name in (
@@ -83,9 +106,10 @@ def _configured(folder: Path, model: Pretrained) -> Any:
     return config
 
 
-def _built(kind: Any, folder: Path, config: Any, pretrained: bool) -> nn.Module:
+def built(kind: Any, folder: Path, config: Any, pretrained: bool) -> nn.Module:
+    """A model of one of transformers' Auto classes, from a folder's safetensors or random. Raises ModelError."""
     try:
-        built = (
+        made = (
             kind.from_pretrained(folder, config=config, use_safetensors=True)
             if pretrained
             else kind.from_config(config)
@@ -98,5 +122,5 @@ def _built(kind: Any, folder: Path, config: Any, pretrained: bool) -> nn.Module:
                 str(folder),
             )
         ) from error
-    assert isinstance(built, nn.Module)
-    return built
+    assert isinstance(made, nn.Module)
+    return made

@@ -63,7 +63,7 @@ def test_transformers_reads_what_is_saved(make: Callable[[], Vocabulary], tmp_pa
 def test_characters_are_those_that_occur_in_order() -> None:
     assert [characters(["cab\n"]).decode([i]) for i in range(4)] == ["\n", "a", "b", "c"]
     assert characters(["cab"]).end is None
-    several = characters(["ca", "b"])
+    several = characters(["ca", "b"], end=True)
     assert several.end == 3 and several.decode([0, 3, 1]) == "ab"
 
 
@@ -91,6 +91,7 @@ def test_byte_pairs_keep_to_their_size_and_need_every_byte() -> None:
 @pytest.mark.parametrize("kind", ["characters", "bpe"])
 def test_learning_gives_the_same_and_is_done_once(kind: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = learned(kind, 300, [Corpus(file)])
+    assert (first.end is None) == (kind == "characters")  # a file of one document needs none between two
     monkeypatch.setattr(Corpus, "documents", lambda self: pytest.fail("read again though cached"))
     assert learned(kind, 300, [Corpus(file)]).digest == first.digest
 
@@ -114,3 +115,12 @@ def test_a_folder_without_a_tokenizer_is_an_error(tmp_path: Path, content: str |
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(ModelError, match=r"tokenizer\.json"):
         vocabulary_in(tmp_path)
+
+
+def test_a_tokenizer_from_a_folder_is_saved_as_it_was(tmp_path: Path) -> None:
+    make_byte_pairs().save(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 1024}')
+    (tmp_path / "copy").mkdir()
+    vocabulary_in(tmp_path).save(tmp_path / "copy")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / name).read_bytes()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from app.errors import ConfigError
-from app.finetune.sampling import Sampling, continuations, probabilities, window
+from app.finetune.sampling import GPTReader, Sampling, continuations, probabilities, window
 from app.models.gpt import GPT, GPTConfig
 
 CONFIG = GPTConfig(vocab_size=40, context=16, layers=2, heads=2, width=32)
@@ -27,7 +27,7 @@ def model() -> GPT:
 
 
 def drawn(model: GPT, prompt: Tensor, sampling: Sampling) -> Tensor:
-    return torch.stack(list(continuations(model, prompt, sampling)), dim=1)
+    return torch.stack(list(continuations(GPTReader(model), prompt, sampling)), dim=1)
 
 
 @torch.no_grad()

@@ -1,0 +1,88 @@
+"""gpt-char and gpt2: our own GPT, from random weights or from OpenAI's."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from app.data.batch import Batch
+from app.data.vocabulary import vocabulary_in
+from app.errors import ModelError, Problem
+from app.finetune.language import LanguageTask
+from app.finetune.sampling import GPTReader
+from app.finetune.task import Forward, Loss
+from app.models.fetch import model_folder
+from app.models.gpt import GPT, GPTConfig, flops_per_token
+from app.models.gpt_weights import load_gpt2, read_gpt2_config, save_gpt2
+from app.schema import LanguageModel
+
+SMALL = {"layers": 12, "heads": 12, "width": 768, "context": 1024}  # GPT-2 small: Radford et al. 2019, table 2
+
+
+class GPTTask(LanguageTask[LanguageModel]):
+    """Next-token prediction with the loss inside the model, so that a compiler sees the whole step."""
+
+    def __init__(self, recipe: LanguageModel) -> None:
+        super().__init__(recipe)
+        self.loaded: GPTConfig | None = None
+
+    @cached_property
+    def folder(self) -> Path:
+        """The pretrained weights that the recipe names. Raises ModelError with the road that needs none."""
+        model = self.recipe.model
+        given = [name for name in SMALL if getattr(model, name) is not None]
+        without = "or say model.pretrained=false, which trains the same sizes from random weights and needs no hub"
+        if model.name is None:
+            raise ModelError(Problem("model.pretrained=true without a model.name", f"name the weights, {without}"))
+        if given:
+            fix = f"leave out {', '.join(f'model.{name}' for name in given)}, {without}"
+            raise ModelError(Problem("model.pretrained=true takes its sizes from the weights", fix))
+        try:
+            return model_folder(model.name, model.revision)
+        except ModelError as error:
+            first = error.problems[0]
+            raise ModelError(Problem(first.what, f"{first.fix}, {without}", first.where)) from error
+
+    def context(self) -> int:
+        if self.loaded:
+            return self.loaded.context
+        return read_gpt2_config(self.folder).context if self.recipe.model.pretrained else self._sizes()["context"]
+
+    def own_tokenizer(self) -> str | None:
+        return self.recipe.model.name if self.recipe.model.pretrained else None
+
+    def model(self) -> nn.Module:
+        settings = self.recipe.model
+        if settings.pretrained:
+            return load_gpt2(self.folder, settings.dropout)
+        return GPT(GPTConfig(vocab_size=len(self.vocabulary), dropout=settings.dropout or 0.0, **self._sizes()))
+
+    def loss(self, forward: Forward, batch: Batch) -> Loss:
+        return Loss(forward(**batch.inputs, targets=batch.labels), batch.useful)
+
+    def logits(self, forward: Forward, batch: Batch) -> Tensor:
+        logits: Tensor = forward(**batch.inputs)
+        return logits
+
+    def reader(self, model: nn.Module) -> GPTReader:
+        assert isinstance(model, GPT)
+        return GPTReader(model)
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        assert isinstance(model, GPT)
+        save_gpt2(model, folder, self.vocabulary.end)
+        self.vocabulary.save(folder)
+
+    def load(self, folder: Path) -> nn.Module:
+        model = load_gpt2(folder)
+        self.loaded, self.known = model.config, vocabulary_in(folder)
+        return model
+
+    def flops(self, model: nn.Module, batch: Batch) -> float:
+        assert isinstance(model, GPT)
+        return float(flops_per_token(model.config, batch.inputs["ids"].shape[1]) * batch.useful)
+
+    def _sizes(self) -> dict[str, int]:
+        return {name: getattr(self.recipe.model, name) or small for name, small in SMALL.items()}
