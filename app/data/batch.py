@@ -24,6 +24,8 @@ class Batch:
     """Tokens (or pixels, points) that are not padding."""
     padded: int = 0
     """The same with padding."""
+    counted: int = 0
+    """Labels that a loss over tokens sums over, where they are fewer than the tokens."""
 
     def to(self, device: torch.device, **options: Any) -> Batch:
         """The batch on a device; Lightning calls it."""

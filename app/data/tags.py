@@ -88,6 +88,25 @@ def kinds_of(sentences: Sequence[Sentence]) -> list[str]:
     return sorted({tag[2:] for sentence in sentences for tag in sentence.tags if tag != OUTSIDE})
 
 
+class Span(NamedTuple):
+    """Words `start` up to, not including, `stop`, and their type."""
+
+    start: int
+    stop: int
+    kind: str
+
+
+def spans_of(tags: Sequence[str]) -> list[Span]:
+    """The spans of a sentence in IOB2, in order."""
+    found: list[Span] = []
+    for place, tag in enumerate(tags):
+        if tag.startswith("B-"):
+            found.append(Span(place, place + 1, tag[2:]))
+        elif tag.startswith("I-"):
+            found[-1] = found[-1]._replace(stop=place + 1)
+    return found
+
+
 def label_names(kinds: Sequence[str]) -> list[str]:
     """Every IOB2 tag over some types, O first: the classes of a tagger."""
     return [OUTSIDE, *(f"{prefix}-{kind}" for kind in kinds for prefix in "BI")]

@@ -31,10 +31,10 @@ def evaluate_run(run: Run, recipe: Recipe, split: Split) -> Scores:
 def predict_lines(run: Run, file: str | None) -> Iterator[dict[str, Any]]:
     """What the model says to each text of a file, or of stdin for None, in the order of the file."""
     trainer, module = _opened(run, run.recipe())
-    loader = evaluation_loader(module.task.unlabelled(file), module.recipe)
+    data = module.task.unlabelled(file)
+    loader = evaluation_loader(data, module.recipe)
     judged = [judged for batch in trainer.predict(module, loader) or [] for judged in batch]
-    for answer in sorted(judged, key=lambda j: j.index):
-        yield module.task.describe(answer)
+    yield from module.task.lines(sorted(judged, key=lambda j: j.index), data)
 
 
 def _opened(run: Run, recipe: Recipe) -> tuple[pl.Trainer, FineTuning]:
