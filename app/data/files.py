@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,13 +113,18 @@ def read_texts(name: str, columns: Columns) -> Texts:
 def decoded_lines(path: Path, faults: Faults) -> Iterator[tuple[int, str]]:
     """Lines of a UTF-8 file with their numbers; a line that is not UTF-8 becomes a fault."""
     with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                faults.add(number, f"byte {error.start + 1} of the line is not UTF-8", "save the file as UTF-8")
-                continue
-            yield number, line.rstrip("\r\n")
+        yield from decoded(file, faults)
+
+
+def decoded(lines: Iterable[bytes], faults: Faults) -> Iterator[tuple[int, str]]:
+    """The same for lines from anywhere."""
+    for number, raw in enumerate(lines, 1):
+        try:
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            faults.add(number, f"byte {error.start + 1} of the line is not UTF-8", "save the file as UTF-8")
+            continue
+        yield number, line.rstrip("\r\n")
 
 
 def _table(path: Path, columns: Columns, faults: Faults) -> Iterator[tuple[int, str, str]]:
@@ -236,9 +242,9 @@ def read_plain(name: str | None, text: str) -> list[str]:
     """
     if name is not None and Path(name).suffix in FORMATS:
         return read_texts(name, Columns(text, None)).texts
-    path = Path("/dev/stdin") if name is None else find_file(name)
-    faults = Faults(path)
-    texts = [line for _, line in decoded_lines(path, faults) if line.strip()]
+    faults = Faults(Path("stdin") if name is None else find_file(name))
+    lines = decoded(sys.stdin.buffer, faults) if name is None else decoded_lines(faults.path, faults)
+    texts = [line for _, line in lines if line.strip()]
     faults.raise_if_any()
     if not texts:
         raise DataError(Problem("there is no text", "give one text a line", name or "stdin"))
