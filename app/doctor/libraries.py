@@ -47,12 +47,23 @@ def libraries(inside: Inside) -> Answer:
     if len(folders) > 1:
         one, other, *_ = folders.values()
         return failed(f"cuDNN's parts come from two places: {one} and {other}", MIXED)
-    foreign = [
-        p for name, paths in sorted(kinds.items()) for p in paths if not DRIVER.search(p) and not _ours(inside, p)
-    ]
+    own = _wheels_cudnn(inside)
+    if cudnn and own and not _ours(inside, cudnn[0]):
+        return failed(f"{cudnn[0]} is loaded instead of the wheel's {own[0]}", MIXED)
+    every = [path for _, paths in sorted(kinds.items()) for path in paths]
+    foreign = [path for path in every if not DRIVER.search(path) and not _ours(inside, path)]
     if foreign:
         return warned(f"not from the locked wheels: {', '.join(foreign)}", MIXED)
     return passed(f"{len(kinds)} libraries of CUDA, each once, from the locked wheels")
+
+
+def _wheels_cudnn(inside: Inside) -> list[str]:
+    """cuDNN as the wheels bring it: beside torch, or from its own package."""
+    return [
+        path
+        for place in ("nvidia/cudnn", "torch")
+        for path in inside.world.glob(f"{inside.site}/{place}/lib/libcudnn.so*")
+    ]
 
 
 def _ours(inside: Inside, path: str) -> bool:
@@ -69,9 +80,7 @@ def library_path(inside: Inside) -> Answer:
     kinds = by_kind([path for path in there if not _ours(inside, path) and not DRIVER.search(path)])
     if not kinds:
         return passed(f"{len(folders)} folders, nothing of CUDA in them" if folders else "LD_LIBRARY_PATH is empty")
-    own = inside.world.glob(f"{inside.site}/nvidia/cudnn/lib/libcudnn.so*") + inside.world.glob(
-        f"{inside.site}/torch/lib/libcudnn.so*"
-    )
+    own = _wheels_cudnn(inside)
     cudnn = next((paths[0] for name, paths in sorted(kinds.items()) if name.startswith("libcudnn")), None)
     if cudnn and own:
         return failed(f"a second cuDNN, {cudnn}, would be mixed with the wheel's, {own[0]}", MIXED)

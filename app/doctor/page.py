@@ -1,0 +1,77 @@
+"""docs/checks.md, made from the checks: `python -m app.doctor.page` writes it, a test holds it up to date."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from app.atomic import write_text
+from app.doctor import register
+from app.host import preflight
+from app.host.checks import SCHEMA, Check
+from app.host.explain import catalogue
+from app.host.facts import ROOT
+
+PAGE = ROOT / "docs" / "checks.md"
+COMMAND = "python -m app.doctor.page"
+
+HEAD = f"""\
+# What the doctor looks at
+
+Made from the code by `{COMMAND}`; do not edit.
+
+| command | where | what |
+|---|---|---|
+| `invoke doctor` | on the host | before anything is built: will it run here, as which variant, through which back end |
+| `app doctor` | inside | does it run: hardware, libraries, kernels against float64, packages against the lock |
+| `app doctor --quick` | inside | the checks marked quick, without torch, in under a second: for health checks |
+| `app doctor explain [TEXT \\| FILE \\| -]` | inside | what an error means here, and what to type |
+
+Every check passes, warns, fails or skips with its reason; a warning and a failure say what to type and where the rule
+comes from. Exit code 0, with `--strict` 1 for a warning, 2 for a failure. A check never changes the machine, has a time
+limit, and cannot take the others down with it. `--json` prints one document: `schema` ({SCHEMA}), `kind`, `verdict`,
+`conclusion`, `counts`, and `results` with `name`, `status`, `detail`, `fix`, `source`, `step` and `seconds`.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    steps = [c for c in register.APART if c.step]
+    rest = [c for c in (*register.APART, *register.BESIDE) if not c.step]
+    known = "\n".join(f"| `{k.id}` | {k.means} |" for k in catalogue())
+    return "\n".join(
+        [
+            HEAD,
+            "## On the host\n",
+            table(preflight.CHECKS),
+            "\n## Inside: the ten steps\n",
+            table(steps),
+            "\n## Inside: everything else\n",
+            table(rest),
+            "\n## Errors that are explained\n\n| id | what it means |\n|---|---|",
+            known,
+            "",
+        ]
+    )
+
+
+def table(checks: Iterable[Check[Any]]) -> str:
+    """A row for each check."""
+    rows = ["| check | what it finds out | needs | limit |", "|---|---|---|---|"]
+    for c in checks:
+        name = f"{c.step}. {c.name}" if c.step else c.name
+        quick = " (quick)" if c.quick else ""
+        rows.append(f"| {name}{quick} | {c.about} | {c.needs or 'nothing'} | {c.limit:g} s |")
+    return "\n".join(rows)
+
+
+def write(path: Path = PAGE) -> None:
+    """Write the page, whole or not at all."""
+    write_text(path, page())
+
+
+if __name__ == "__main__":
+    write()
+    print(PAGE.relative_to(ROOT), file=sys.stderr)

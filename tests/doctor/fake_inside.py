@@ -1,0 +1,147 @@
+"""An environment that is whatever a test says: torch, NVIDIA's libraries and the machine without any of them.
+
+inside(FakeLab(cards=(H100,)), FakeNvidia(Nvml(0, "535.104.05", 1)), files={"/dev/nvidia0": ""})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from app.doctor.inside import Inside
+from app.doctor.lab import Build, Card, Held, Lab
+from app.doctor.nvidia import Nvidia, Nvml
+from app.doctor.trials import Measured
+from tests.host.fake_world import FakeWorld
+
+SITE = "/venv/lib/python3.10/site-packages"
+TORCH = f"{SITE}/torch/__init__.py"
+CU118 = Build("2.0.1+cu118", "11.8", ("sm_37", "sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"), TORCH)
+CU117 = Build("2.0.1+cu117", "11.7", CU118.archs[:-1], TORCH)
+CPU = Build("2.0.1+cpu", None, (), TORCH)
+GIB = 2**30
+L4 = Card(0, "NVIDIA L4", (8, 9), 22 * GIB)
+H100 = Card(0, "NVIDIA H100 80GB HBM3", (9, 0), 80 * GIB)
+RTX5090 = Card(0, "NVIDIA GeForce RTX 5090", (12, 0), 32 * GIB)
+CUDNN = "/nvidia/cudnn/lib/"
+RELEASED = Held(0, 3 << 20, 0, GIB)
+RIGHT = Measured(1e-6, 1e-3, 0.1, 0.01)
+NO_NVML = Nvml(None)
+
+T = TypeVar("T")
+
+
+def maps(*paths: str) -> str:
+    """/proc/self/maps with these libraries, each in two pieces as the kernel shows them."""
+    lines = [
+        "5581c0a00000-5581c0a01000 r--p 00000000 08:01 1  /usr/bin/python3.10",
+        "7ffd0000-7ffe0000 rw-p 0 00:00 0  [stack]",
+    ]
+    for i, path in enumerate(paths):
+        lines += [
+            f"7f{i:02}00000000-7f{i:02}00100000 {mode} 00000000 08:01 {i + 2}  {path}" for mode in ("r--p", "r-xp")
+        ]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass
+class FakeLab(Lab):
+    """Each field is the answer of the method of that name; an exception is raised instead."""
+
+    built: Build = CU118
+    cards_: tuple[Card, ...] = ()
+    cudnn_: tuple[int, int] | Exception | None = (8700, 8700)
+    nccl_: str | None = "2.15.5"
+    reason: str = ""
+    bf16_: bool = True
+    apart: list[tuple[int, int]] = field(default_factory=list)
+    free_: int = 20 * GIB
+    numpy_: str | Exception = "1.26.4"
+    maps: str | Exception = ""
+    comes_back: bool | Exception = True
+    seconds: tuple[float, float] | Exception = (0.1, 0.01)
+    error: float | Exception = 1e-6
+    held: Held | Exception = RELEASED
+    measured: Measured | Exception = RIGHT
+
+    def build(self) -> Build:
+        return self.built
+
+    def cards(self) -> tuple[Card, ...]:
+        return self.cards_
+
+    def cudnn(self) -> tuple[int, int] | None:
+        return _or_raise(self.cudnn_)
+
+    def nccl(self) -> str | None:
+        return self.nccl_
+
+    def why_no_cuda(self) -> str:
+        return self.reason
+
+    def bf16(self) -> bool:
+        return self.bf16_
+
+    def peers(self) -> list[tuple[int, int]]:
+        return self.apart
+
+    def free(self, index: int) -> int:
+        return self.free_
+
+    def numpy(self) -> str:
+        return _or_raise(self.numpy_)
+
+    def libraries(self, device: str) -> str:
+        return _or_raise(self.maps)
+
+    def place(self, device: str, size: int) -> bool:
+        return _or_raise(self.comes_back)
+
+    def multiply(self) -> tuple[float, float]:
+        return _or_raise(self.seconds)
+
+    def collect(self) -> float:
+        return _or_raise(self.error)
+
+    def release(self) -> Held:
+        return _or_raise(self.held)
+
+    def trial(self, name: str, device: str) -> Measured:
+        return _or_raise(self.measured)
+
+
+def _or_raise(value: T | Exception) -> T:
+    if isinstance(value, Exception):
+        raise value
+    return value
+
+
+@dataclass
+class FakeNvidia(Nvidia):
+    nvml_: Nvml = NO_NVML
+    newest: int | None = None
+    runtime: int | None = None
+
+    def nvml(self) -> Nvml:
+        return self.nvml_
+
+    def driver_cuda(self) -> int | None:
+        return self.newest
+
+    def runtime_cuda(self, path: str) -> int | None:
+        return self.runtime
+
+
+def inside(
+    lab: Lab | None = None,
+    nvidia: Nvidia | None = None,
+    files: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
+    free: Mapping[str, int] | int | None = None,
+    **fields: Any,
+) -> Inside:
+    """The environment of a container of variant cu118 unless `env` says otherwise."""
+    world = FakeWorld(files=files, env={"WORKSPACE_VARIANT": "cu118"} if env is None else env, free=free)
+    return Inside(world, lab or FakeLab(), nvidia or FakeNvidia(), **{"site": Path(SITE), **fields})
