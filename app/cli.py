@@ -38,6 +38,7 @@ VERBS: dict[str, Verb] = {
     "train": Verb("app.finetune.command:train", "fine-tune a model by a recipe: app train sentiment"),
     "evaluate": Verb("app.finetune.command:evaluate", "score a trained run: app evaluate RUN"),
     "predict": Verb("app.finetune.command:predict", "run a trained model over a file or stdin, JSONL out"),
+    "generate": Verb("app.finetune.generate:generate", "go on with a text: app generate gpt-char --prompt TEXT"),
     "recipes": Verb("app.finetune.command:recipes", "list the recipes, show one, print the JSON Schema"),
     "bench": Verb("app.benchmark.command:bench", "measure this machine and the recipes' steps on it; compare, check"),
     "doctor": Verb("app.doctor.command:doctor", "check this environment; app doctor explain TEXT: what an error means"),

@@ -43,7 +43,8 @@ class GPTTask(LanguageTask[LanguageModel]):
             return model_folder(model.name, model.revision)
         except ModelError as error:
             first = error.problems[0]
-            raise ModelError(Problem(first.what, f"{first.fix}, {without}", first.where)) from error
+            what = f"the weights of {model.name} cannot be had: {first.what}"
+            raise ModelError(Problem(what, f"{first.fix}, {without}", first.where)) from error
 
     def context(self) -> int:
         if self.loaded:
