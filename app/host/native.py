@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -92,6 +92,8 @@ class Environment:
         if problems:
             raise HostError(*problems)
         variant = self._variant_in_reach(reach)
+        if problem := space_for(self.host, replace(self.plan, variant=variant)):
+            raise HostError(problem)
         python = self._python()
         if python.note:
             warn(Problem(python.note, f"for torch.compile, install Python {PYTHON}: `uv python install {PYTHON}`"))

@@ -152,13 +152,14 @@ def describe(host: Host, plan: Plan) -> list[str]:
         "runtime": " through the NVIDIA runtime",
         "cdi": " through CDI",
     }.get(plan.gpu_mode, "")
-    return [
+    lines = [
         f"host      {host.release or host.system}, {host.machine}, {os.cpu_count()} CPUs{memory}",
         f"engine    {docker}",
         f"GPUs      {_cards(host, plan)}{how}",
         f"variant   {variant.name} (torch {variant.torch}): {plan.why_variant}",
         f"back end  {plan.backend}: {plan.why_backend}",
     ]
+    return [line for line in lines if plan.backend != "inside" or not line.startswith("engine")]
 
 
 def _cards(host: Host, plan: Plan) -> str:

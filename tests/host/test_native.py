@@ -84,9 +84,9 @@ def test_it_is_made_from_the_locks_and_reused(root: Path) -> None:
     assert not (root / ".venv.partial").exists()
 
     again, runner = environment(root, {**PYTHON_310, **UV})
-    began = time.perf_counter()
+    began = time.process_time()
     assert again.ensure(no) == stamp
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
     assert runner.lines == []
 
 
