@@ -146,13 +146,17 @@ def files(inside: Inside) -> Answer:
 
 
 def _record(folder: Path) -> Iterator[tuple[Path, int, str]]:
-    """(path, bytes, SHA-256 in base64) of a package's files. Scripts in bin/ are rewritten on purpose and left out."""
+    """(path, bytes, SHA-256 in base64) of a package's files, without those that are rewritten on purpose: scripts in bin/
+    and bytecode.
+    """
     try:
         text = (folder / "RECORD").read_text(encoding="utf-8")
     except OSError:
         return
     for row in csv.reader(text.splitlines()):
-        if len(row) == 3 and row[1].startswith("sha256=") and row[2] and not row[0].startswith(("../", "/")):
+        if len(row) != 3 or not row[1].startswith("sha256=") or not row[2]:
+            continue
+        if not row[0].startswith(("../", "/")) and not row[0].endswith(".pyc"):
             yield folder.parent / row[0], int(row[2]), row[1].removeprefix("sha256=")
 
 

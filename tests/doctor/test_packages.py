@@ -35,6 +35,7 @@ def add(site: Path, name: str, version: str, text: str = "x = 1\n") -> None:
     rows = [
         f"{name}/__init__.py,sha256={digest},{len(text)}",
         f"../../../bin/{name},sha256={digest},999",
+        f"{name}/__pycache__/__init__.cpython-310.pyc,sha256={digest},999",
         f"{folder.name}/RECORD,,",
     ]
     (folder / "RECORD").write_text("\n".join(rows) + "\n")
