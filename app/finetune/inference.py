@@ -33,8 +33,8 @@ def predict_lines(run: Run, file: str | None) -> Iterator[dict[str, Any]]:
     trainer, module = _opened(run, run.recipe())
     data = module.task.unlabelled(file)
     loader = evaluation_loader(data, module.recipe)
-    judged = [judged for batch in trainer.predict(module, loader) or [] for judged in batch]
-    yield from module.task.lines(sorted(judged, key=lambda j: j.index), data)
+    trainer.predict(module, loader, return_predictions=False)
+    yield from module.task.lines(sorted(module.judged, key=lambda j: j.index), data)
 
 
 def _opened(run: Run, recipe: Recipe) -> tuple[pl.Trainer, FineTuning]:

@@ -95,8 +95,8 @@ class FineTuning(pl.LightningModule):
         loader: Any = self.trainer.test_dataloaders
         self.scores = self.task.score(self._everyones(), loader.dataset)
 
-    def predict_step(self, batch: Batch, _: int) -> list[Judged]:
-        return self.task.judge(self.model, batch)
+    def predict_step(self, batch: Batch, _: int) -> None:
+        self.validation_step(batch, _)
 
     def take_loss(self) -> float:
         """Mean training loss since the last call; waits for the device, so not every step."""

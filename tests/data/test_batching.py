@@ -56,7 +56,7 @@ def test_a_resumed_epoch_goes_on_where_it_stopped(start: int) -> None:
     batches = Batches(lengths, Cut(8, 200, True, 3))
     batches.set_epoch(2)
     whole = [b.tolist() for b in batches]
-    batches.set_epoch(2, start)
+    batches.begin(2, start)
     assert [b.tolist() for b in batches] == whole[start:]
 
 

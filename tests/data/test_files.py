@@ -19,9 +19,9 @@ def written(folder: Path, name: str, content: str | bytes) -> str:
     return str(path)
 
 
-def faults_of(name: str, columns: Columns = Columns()) -> str:
+def faults_of(name: str) -> str:
     with pytest.raises(DataError) as caught:
-        read_texts(name, columns)
+        read_texts(name, Columns())
     return str(caught.value)
 
 

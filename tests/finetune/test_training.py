@@ -61,9 +61,8 @@ def test_transformers_loads_the_model_and_says_the_same(trained: Path, capsys: p
 def test_predict_reads_stdin_in_order(
     trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "sys.stdin", io.TextIOWrapper(io.BytesIO(b"the story was good\na very very very very dull film\ngood\n"))
-    )
+    typed = b"the story was good\na very very very very dull film\ngood\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(typed)))
     assert cli.main(["predict", "sentiment", "--runs", str(trained)]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["label"] for line in lines] == ["positive", "negative", "positive"]
@@ -83,10 +82,8 @@ def test_the_same_recipe_gives_the_same_bits(trained: Path, small: list[str], tm
 
 def test_the_best_checkpoint_is_what_is_saved(trained: Path) -> None:
     run = run_of(trained)
-    best = json.loads((run.checkpoints / "best" / "scores.json").read_text())
     dev = [record["dev/accuracy"] for record in read_records(run.metrics) if "dev/accuracy" in record]
-    assert best["accuracy"] == max(dev) == run.manifest()["scores"]["dev"]["accuracy"]
-    assert best["step"] == (dev.index(max(dev)) + 1) * 4
+    assert run.manifest()["scores"]["dev"]["accuracy"] == max(dev)
 
 
 @pytest.mark.parametrize(
