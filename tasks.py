@@ -147,6 +147,24 @@ def app(c: Context, arguments: str, backend: str = "", variant: str = "", gpus: 
 
 
 @workspace_task(
+    recipe="measure this recipe's steps only (default: every one that ships)",
+    budget="time for all of it: 60s, 5m",
+)
+def bench(
+    c: Context,
+    recipe: str = "",
+    budget: str = "5m",
+    backend: str = "",
+    variant: str = "",
+    gpus: str = "all",
+    dry: bool = False,
+) -> int:
+    """Measure how fast this machine is and how near the training steps come to it."""
+    only = ["--recipe", recipe] if recipe else []
+    return run(the_workspace(backend, variant, gpus, dry), "app", "bench", *only, "--budget", budget)
+
+
+@workspace_task(
     json="print one JSON document for programs",
     strict="a warning makes the exit code 1",
     explain="say what an error message means instead: the message, a file that holds it, or - to paste it",
@@ -260,8 +278,9 @@ def clean(
 
 def _check_spelling(names: dict[str, Task[Any]]) -> None:
     """Stop with the nearest task or option where the command line has one that is not there."""
-    if Path(sys.argv[0]).name not in ("invoke", "inv"):
-        return
+    program = Path(sys.argv[0])
+    if program.name not in ("invoke", "inv") and program.parts[-2:] != ("invoke", "__main__.py"):
+        return  # somebody imports this file
     from app.host.typos import correction
 
     flags = {name: _flags(t.body) for name, t in names.items()}
@@ -275,5 +294,5 @@ def _flags(body: Callable[..., Any]) -> dict[str, bool]:
     return {f"--{p.name}": not isinstance(p.default, bool) for p in parameters}
 
 
-ns = Collection(up, down, shell, build, train, app, status, doctor, test, lint, lock, clean)
+ns = Collection(up, down, shell, build, train, app, bench, status, doctor, test, lint, lock, clean)
 _check_spelling(ns.tasks)

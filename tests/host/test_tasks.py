@@ -17,7 +17,7 @@ from tests.host.fake_world import NVIDIA_RUNTIME, docker_info
 
 ROOT = Path(__file__).parents[2]
 INVOKE = Path(sys.executable).with_name("invoke")
-TASKS = {"up", "down", "shell", "build", "train", "app", "status", "doctor", "test", "lint", "lock", "clean"}
+TASKS = {"up", "down", "shell", "build", "train", "app", "bench", "status", "doctor", "test", "lint", "lock", "clean"}
 
 pytestmark = pytest.mark.skipif(not INVOKE.exists(), reason="invoke is not installed beside this Python")
 
