@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from app.data.batch import Batch
 from app.finetune.session import Session
@@ -40,7 +41,8 @@ class BareLoop:
         for number, batch in enumerate(batches):
             with self.autocast():
                 loss = self.module.training_step(batch.to(self.device, non_blocking=True), number)
-            (self.scaler.scale(loss) if self.scaler else loss).backward()
+            part: Tensor = loss / self.session.recipe.trainer.accumulate  # as Trainer does; the module counts on it
+            (self.scaler.scale(part) if self.scaler else part).backward()
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
         self.module.on_before_optimizer_step(self.optimizer)

@@ -78,14 +78,16 @@ def check(argv: Sequence[str]) -> int:
     _anyway(parser)
     options = parser.parse_args(argv)
 
-    from app.benchmark import benchmark, results
     from app.benchmark import compare as comparing
-    from app.benchmark.budget import Budget
+    from app.benchmark import results
 
     baseline = results.read(options.baseline)
     if options.result:
         now = results.read(options.result)
     else:
+        from app.benchmark import benchmark
+        from app.benchmark.budget import Budget
+
         now = benchmark.run(baseline.recipes, baseline.overrides, Budget(baseline.budget_seconds, started=STARTED))
     if not options.anyway:
         comparing.require_comparable(baseline, now)

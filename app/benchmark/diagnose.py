@@ -66,7 +66,7 @@ def parts(found: Findings) -> tuple[Part, ...]:
         "launch": max(0.0, waiting),
     }
     # Caches make memory look faster than it was measured: the parts may then exceed the whole and are scaled to fit it.
-    scale = min(1.0, step / sum(inside.values()))
+    scale = step / max(step, sum(inside.values()))
     whole = step + found.input_seconds
     shares = [Part(bound, seconds * scale / whole) for bound, seconds in inside.items()]
     shares.append(Part("input", found.input_seconds / whole))

@@ -66,13 +66,15 @@ def measure_recipe(
     loading, batches = load_batches(session, 0.1 * budget.left)
     micro = typical(batches, recipe.trainer.accumulate)
     own: Setting = (session.precision.word, recipe.trainer.compile)
-    cells = build_cells(session, overrides, micro, own, device, budget)
+    cells = build_cells(session, (name, overrides), micro, own, device, budget)
+    if not cells:
+        return Measured([], loading, None)
     timings = time_cells(cells, micro, device, 0.7 * budget.left)
     # Counted on an eager cell of each precision, which is what a compiled one runs too, before it is fused.
     traffic = {key[0]: count_traffic(cell, micro) for key, cell in cells.items() if not key[1]}
     steps: dict[Setting, Step] = {}
     for key, cell in cells.items():
-        counted = traffic.get(key[0], traffic["fp32"])
+        counted = traffic.get(key[0]) or next(iter(traffic.values()))
         steps[key] = describe(cell, timings, micro, counted, limits)
         if "compile" in steps[key].figures and "pay-back" not in steps[key].figures:
             budget.skip(f"{steps[key].name} pay-back", "never: compiled is not faster than eager")
@@ -116,17 +118,21 @@ def load_batches(session: Session, seconds: float) -> tuple[Kernel, list[Batch]]
 
 def build_cells(
     session: Session,
-    overrides: Sequence[str],
+    asked: tuple[str, Sequence[str]],
     micro: Sequence[Batch],
     own: Setting,
     device: torch.device,
     budget: Budget,
 ) -> dict[Setting, Cell]:
-    """Prepare float32 for its loss, then the recipe's own setting, then the others while there is time."""
-    name = session.recipe.name
+    """Prepare float32 for its loss, then the recipe's own setting, then the others while there is time.
+
+    `asked`: the recipe's name or path and the overrides, from which each setting is loaded anew.
+    """
+    name, (source, overrides) = session.recipe.name, asked
     wanted = [("fp32", False), own, *((p, False) for p in PRECISIONS), *((p, True) for p in PRECISIONS)]
     cells: dict[Setting, Cell] = {}
     refused: set[Precision] = set()
+    reference: float | None = None
     built = 0.0
     for precision, compiled in dict.fromkeys(wanted):
         label = f"{name} {precision} {'compiled' if compiled else 'eager'}"
@@ -136,9 +142,8 @@ def build_cells(
             continue
         start = time.monotonic()
         settings = [f"trainer.precision={precision}", f"trainer.compile={str(compiled).lower()}"]
-        reference = next((cell.gate.reference for cell in cells.values()), None)
         try:
-            cell = build_cell(name, [*overrides, *settings], micro, reference, device)
+            cell = build_cell(source, [*overrides, *settings], micro, reference, device)
         except WorkspaceError as error:
             refused.add(precision)
             budget.skip(f"{name} {precision}", error.problems[0].what)
@@ -146,6 +151,7 @@ def build_cells(
         except torch.cuda.OutOfMemoryError:
             budget.skip(label, "no memory for it beside the settings that it is timed against")
             continue
+        reference = cell.gate.reference
         if not compiled:
             built = time.monotonic() - start
         if compiled and not cell.loop.module.compiled:

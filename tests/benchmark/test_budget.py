@@ -1,0 +1,38 @@
+"""A budget is read as people write it, counts down, and keeps what it left out."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from app.benchmark.budget import Budget, parse_seconds
+from app.errors import ConfigError
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("60", 60), ("60s", 60), ("2m", 120), ("1.5min", 90), ("1h", 3600)])
+def test_times_as_people_write_them(text: str, seconds: float) -> None:
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "0s", "-5s", "soon", "5 parsecs", "1e3"])
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--budget"):
+        parse_seconds(text)
+
+
+def test_what_does_not_fit_is_noted_with_the_reason() -> None:
+    budget = Budget(10, started=time.monotonic() - 8)
+    assert budget.allows("short", 1)
+    assert not budget.allows("long", 5)
+    assert [(item.name, "5 s" in item.reason, "10 s" in item.reason) for item in budget.skipped] == [
+        ("long", True, True)
+    ]
+
+
+def test_a_part_is_within_the_whole_and_shares_its_list() -> None:
+    whole = Budget(10)
+    part = whole.part(60)
+    assert part.seconds <= 10
+    part.skip("x", "because")
+    assert [item.name for item in whole.skipped] == ["x"]

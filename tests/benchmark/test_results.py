@@ -1,0 +1,68 @@
+"""A figure has a unit, a limit and a spread, and a result survives its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.benchmark.results import Gate, Limit, duration, figures, rate, read, single, write
+from app.benchmark.timer import Timing
+from app.errors import DataError
+from tests.benchmark.made import result
+
+TIMING = Timing(median=0.5, p10=0.4, p90=0.8, n=20)
+
+
+def test_the_slow_end_of_times_is_the_low_end_of_rates() -> None:
+    figure = rate(100.0, "tokens/s", TIMING, Limit(400.0, "limit"))
+    assert (figure.value, figure.low, figure.high) == (200.0, 125.0, 250.0)
+    assert figure.share == 0.5
+    assert figure.spread == pytest.approx(0.625)
+
+
+def test_a_time_is_near_its_limit_from_above() -> None:
+    figure = duration(TIMING, Limit(250.0, "at the peak"))
+    assert (figure.value, figure.low, figure.high, figure.unit) == (500.0, 400.0, 800.0, "ms")
+    assert figure.share == 0.5
+
+
+def test_memory_stays_under_its_limit() -> None:
+    figure = single(25.0, "MiB", Limit(100.0, "all of it", ceiling=True))
+    assert figure.share == 0.25 and figure.n == 1 and figure.spread == 0
+
+
+def test_a_limit_that_is_not_known_gives_no_share() -> None:
+    assert rate(1.0, "GB/s", TIMING, Limit(None, "not in the table")).share is None
+
+
+@pytest.mark.parametrize(("loss", "passed"), [(0.70, True), (0.713, True), (0.72, False), (float("nan"), False)])
+def test_the_gate_compares_with_float32(loss: float, passed: bool) -> None:
+    assert Gate(loss, 0.70, 0.02).passed is passed
+
+
+def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    made = result()
+    write(made, tmp_path / "bench.json")
+    assert read(tmp_path / "bench.json") == made
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"benchmark_version": "x"}'])
+def test_a_file_that_is_no_result_is_said_so(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=r"other\.json"):
+        read(path)
+    with pytest.raises(DataError, match="absent"):
+        read(tmp_path / "absent.json")
+
+
+def test_every_figure_has_a_name_of_its_own() -> None:
+    made = result()
+    of_kernels = sum(len(kernel.figures) for kernel in made.kernels)
+    count = len(made.measured_peaks) + of_kernels + sum(len(step.figures) for step in made.steps)
+    assert len(figures(made)) == count
+
+
+def test_the_command_measures_the_same_again() -> None:
+    assert result().command == "app bench --recipe sentiment trainer.batch_size=8 --budget 60s"

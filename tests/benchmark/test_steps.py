@@ -1,0 +1,80 @@
+"""A recipe's step is timed behind its gate, and what is not timed says why."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from app.benchmark import steps
+from app.benchmark.budget import Budget
+from app.benchmark.limits import Limits
+from app.benchmark.memory_use import PeakMemory
+from app.benchmark.overhead import lightning_overhead
+from app.benchmark.step_figures import compile_figures, step_figures
+from app.benchmark.timer import Timing
+from app.config import load
+from app.errors import ConfigError
+from app.finetune.session import prepare
+
+CPU = torch.device("cpu")
+SETTINGS = ["trainer.batch_size=64", "trainer.precision=fp32"]
+
+
+def limits() -> Limits:
+    return Limits(CPU, None, "a CPU", {"fp32": 1e11, "bf16": 4e11}, 2e10)
+
+
+def test_a_recipe_is_measured_in_its_precisions_and_diagnosed() -> None:
+    budget = Budget(4)
+    found = steps.measure_recipe("hello-linear", SETTINGS, CPU, limits(), budget)
+    own = next(step for step in found.steps if step.name == "hello-linear fp32 eager")
+    assert own.gate.passed and own.flops > 0 and own.bytes > 0 and own.operators > 10
+    assert {"time", "useful tokens", "padded tokens", "MFU of measured peak"} <= own.figures.keys()
+    assert found.loading.figures["rate"].value > 0
+    assert found.diagnosis is not None and found.diagnosis.step == own.name
+    assert any(item.name == "hello-linear tf32" and "tf32" in item.reason for item in budget.skipped)
+
+
+def test_a_loss_that_is_off_stops_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(steps.TOLERANCE, "fp32", -1.0)
+    budget = Budget(4)
+    found = steps.measure_recipe("hello-linear", SETTINGS, CPU, limits(), budget)
+    assert all(step.precision != "fp32" for step in found.steps)
+    assert any("no speed is printed" in item.reason for item in budget.skipped)
+
+
+def test_a_wrong_recipe_is_the_users_error() -> None:
+    with pytest.raises(ConfigError, match="hello-liner"):
+        steps.measure_recipe("hello-liner", [], CPU, limits(), Budget(1))
+
+
+def test_mfu_is_useful_work_over_what_the_peak_could_do() -> None:
+    figures = step_figures(Timing(0.1, 0.1, 0.1, 5), "fp32", 5e9, useful=800, padded=1000, memory=None, limits=limits())
+    assert figures["MFU of measured peak"].value == pytest.approx(50.0)
+    assert figures["time"].limit.value == pytest.approx(50.0)
+    assert figures["useful tokens"].value == pytest.approx(8000)
+    assert figures["padded tokens"].value == pytest.approx(10_000)
+    assert "MFU of datasheet peak" not in figures, "a CPU has none"
+
+
+def test_compiling_pays_back_only_where_it_gains() -> None:
+    eager, faster, slower = (Timing(t, t, t, 5) for t in (0.10, 0.06, 0.20))
+    figures = compile_figures(first_seconds=20.06, compiled=faster, eager=eager)
+    assert figures["compile"].value == pytest.approx(20.0)
+    assert figures["pay-back"].value == pytest.approx(500)
+    assert "pay-back" not in compile_figures(20.0, slower, eager)
+
+
+def test_lightnings_own_cost_is_a_difference_of_neighbours() -> None:
+    session = prepare(load("hello-linear", [*SETTINGS, "trainer.max_epochs=1000000"]))
+    found = lightning_overhead(session, CPU, seconds=0.3)
+    assert found.figures["Lightning"].value > 0 and found.figures["bare loop"].value > 0
+    assert found.figures["Lightning's own"].n == found.figures["bare loop"].n >= 1
+
+
+def test_peak_memory_sees_an_allocation() -> None:
+    with PeakMemory(CPU) as peak:
+        torch.ones(64 << 20, dtype=torch.uint8).add_(1)
+    if peak.bytes is None:
+        pytest.skip("this kernel does not keep a peak that can be reset")
+    assert peak.bytes > 48 << 20

@@ -1,0 +1,117 @@
+"""The benchmark on a real card: figures that no card exceeds, and a diagnosis that a profiler agrees with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+if not torch.cuda.is_available():
+    pytest.skip("no CUDA device here", allow_module_level=True)
+
+from app.benchmark import matmul, memory, noise  # noqa: E402
+from app.benchmark.bare import BareLoop, typical  # noqa: E402
+from app.benchmark.budget import Budget  # noqa: E402
+from app.benchmark.limits import Limits  # noqa: E402
+from app.benchmark.machine import hardware, state  # noqa: E402
+from app.benchmark.memory_use import PeakMemory  # noqa: E402
+from app.benchmark.steps import measure_recipe  # noqa: E402
+from app.benchmark.timer import clock_for, measure  # noqa: E402
+from app.config import load  # noqa: E402
+from app.finetune.session import prepare  # noqa: E402
+
+GPU = torch.device("cuda", 0)
+
+
+def test_events_and_the_host_agree_on_a_long_kernel() -> None:
+    a = torch.randn(4096, 4096, device=GPU)
+
+    def call() -> object:
+        out = a @ a
+        torch.cuda.synchronize()
+        return out
+
+    events = measure({"x": lambda: a @ a}, clock_for(GPU), 1.0)["x"].median
+    host = measure({"x": call}, clock_for(torch.device("cpu")), 1.0)["x"].median
+    assert events == pytest.approx(host, rel=0.15)
+
+
+def test_a_flushed_kernel_reads_memory_and_not_the_cache() -> None:
+    small = torch.randn(1 << 20, device=GPU)  # 4 MB: in L2 where nobody flushes it
+    out = torch.empty_like(small)
+    cold = measure({"x": lambda: out.copy_(small)}, clock_for(GPU, flush=True), 1.0)["x"].median
+    warm = measure({"x": lambda: out.copy_(small)}, clock_for(GPU), 1.0)["x"].median
+    assert cold > warm
+
+
+def test_no_rate_exceeds_the_datasheet_and_the_best_is_near_it() -> None:
+    limits, budget = Limits.of(GPU), Budget(120)
+    kernels = [*matmul.sweep(GPU, limits, budget, 30), *memory.bandwidth(GPU, limits, budget, 4)]
+    shares: dict[str, float] = {}
+    for kernel in kernels:
+        for figure in kernel.figures.values():
+            if figure.share is not None:
+                key = f"{kernel.group} {kernel.precision}"
+                shares[key] = max(shares.get(key, 0.0), figure.share)
+    if not shares:
+        pytest.skip(f"{limits.unknown}: nothing to set the figures against")
+    assert all(share <= 1.02 for share in shares.values()), shares
+    assert shares["memory fp32"] > 0.75
+    assert shares.get("matmul bf16", shares.get("matmul fp16", 1.0)) > 0.55
+
+
+def test_transfers_from_pinned_memory_are_no_slower() -> None:
+    kernels = {kernel.name: kernel.seconds for kernel in memory.transfers(GPU, Budget(60), 6)}
+    assert kernels["transfer host to device pinned"] <= 1.1 * kernels["transfer host to device pageable"]
+
+
+def test_the_card_is_described_with_its_state() -> None:
+    assert hardware(GPU)["compute capability"]
+    seen = state(GPU)
+    assert "unknown" in seen or "MHz" in seen["graphics clock"]
+
+
+def test_the_self_check_runs_on_the_card() -> None:
+    assert noise.judge([noise.check(GPU, 1.0), noise.check(GPU, 1.0)]).spread >= 0
+
+
+def test_peak_memory_sees_an_allocation() -> None:
+    with PeakMemory(GPU) as peak:
+        torch.empty(256 << 20, dtype=torch.uint8, device=GPU)
+    assert peak.bytes is not None and 256 << 20 <= peak.bytes < 300 << 20
+
+
+def device_shares(loop: BareLoop, micro: Any) -> tuple[float, float]:
+    """By the profiler: the part of a step's wall time in which the device is busy, and that of matrix products."""
+    from torch.profiler import ProfilerActivity, profile
+
+    timing = measure({"step": lambda: loop.step(micro)}, clock_for(GPU), 1.0)["step"]
+    with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as trace:
+        for _ in range(5):
+            loop.step(micro)
+        torch.cuda.synchronize()
+    kernels = [event for event in trace.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+    busy = sum(event.time_range.elapsed_us() for event in kernels) / 5e6
+    words = ("gemm", "cutlass", "nvjet", "fmha", "flash", "sm80_x", "sm90_x")
+    products = [event for event in kernels if any(word in event.name.lower() for word in words)]
+    return busy / timing.median, sum(event.time_range.elapsed_us() for event in products) / 5e6 / timing.median
+
+
+def test_the_diagnosis_agrees_with_a_profiler() -> None:
+    settings = ["trainer.precision=tf32" if torch.cuda.get_device_capability() >= (8, 0) else "trainer.precision=fp32"]
+    limits, budget = Limits.of(GPU), Budget(300)
+    for kernel in matmul.sweep(GPU, limits, budget, 20):
+        best = limits.measured_flops.get(kernel.precision, 0.0)  # type: ignore[call-overload]
+        limits.measured_flops[kernel.precision] = max(best, kernel.flops / kernel.seconds)  # type: ignore[index]
+    limits.measured_bandwidth = max(k.bytes / k.seconds for k in memory.bandwidth(GPU, limits, budget, 3))
+    found = measure_recipe("hello-linear", settings, GPU, limits, budget)
+    assert found.diagnosis is not None
+    session = prepare(load("hello-linear", settings))
+    loop = BareLoop.alone(session, GPU)
+    busy, products = device_shares(loop, typical([next(iter(session.train_loader))], 1))
+    bound = found.diagnosis.parts[0].bound
+    if busy < 0.5:
+        assert bound in ("launch", "input"), "the device stands idle most of the time"
+    else:
+        assert bound == ("compute" if products > busy / 2 else "memory")
