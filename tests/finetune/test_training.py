@@ -61,7 +61,7 @@ def test_transformers_loads_the_model_and_says_the_same(trained: Path, capsys: p
 def test_predict_reads_stdin_in_order(
     trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    typed = b"the story was good\na very very very very dull film\ngood\n"
+    typed = b"the story was very good\na film was dull\nthe film was very very great\n"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(typed)))
     assert cli.main(["predict", "sentiment", "--runs", str(trained)]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
