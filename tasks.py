@@ -100,7 +100,6 @@ def shell(c: Context, backend: str = "", variant: str = "", gpus: str = "all", d
     from app.host.workspace import shell_command
 
     workspace = the_workspace(backend, variant, gpus, dry)
-    workspace.ensure()
     return run(workspace, *shell_command(workspace.plan))
 
 
