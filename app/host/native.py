@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -40,18 +40,22 @@ Reach = Callable[[str], str]  # an address -> why it cannot be reached; empty wh
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a finished environment was made from. `wanted` differs from `variant` where its wheels were out of reach."""
+    """What a finished environment was made from. `wanted` differs from `variant` where its wheels were out of reach.
+
+    `root` is the checkout whose code it imports: a copy of the folder would run the original's.
+    """
 
     lock: str
     wanted: str
     variant: str
     python: str
+    root: str
 
     @staticmethod
     def read(folder: Path) -> Stamp | None:
         try:
-            fields = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-            return Stamp(**{name: str(fields[name]) for name in ("lock", "wanted", "variant", "python")})
+            values = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+            return Stamp(**{field.name: str(values[field.name]) for field in fields(Stamp)})
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -72,6 +76,9 @@ class Environment:
         """The stamp where the environment is whole and fits the plan and the locks."""
         stamp = Stamp.read(self.folder)
         if stamp is None or self.plan.variant.name not in (stamp.wanted, stamp.variant):
+            return None
+        # An interpreter that was uninstalled since leaves a link to nowhere.
+        if stamp.root != str(self.root) or not (self.folder / "bin" / "python").exists():
             return None
         return stamp if stamp.variant in VARIANTS and stamp.lock == self._lock(VARIANTS[stamp.variant]) else None
 
@@ -110,7 +117,7 @@ class Environment:
         self.runner.must(commands.uv_venv(python.path, _PARTIAL), failed)
         self.runner.must(commands.uv_install(_PARTIAL, locks, self._uv_env(), self._uv_index()), failed)
         self.runner.must(commands.uv_install_project(_PARTIAL), failed)
-        stamp = Stamp(self._lock(variant), self.plan.variant.name, variant.name, python.version)
+        stamp = Stamp(self._lock(variant), self.plan.variant.name, variant.name, python.version, str(self.root))
         if not dry:
             stamp.write(self.root / _PARTIAL)
             self._move_in()

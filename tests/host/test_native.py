@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -42,6 +43,7 @@ def makes(root: Path) -> Callable[[Command], int]:
     def react(command: Command) -> int:
         if command.argv[:2] == ("uv", "venv"):
             (root / command.argv[-1] / "bin").mkdir(parents=True)
+            (root / command.argv[-1] / "bin" / "python").touch()
         return 0
 
     return react
@@ -100,6 +102,15 @@ def test_another_lock_or_variant_makes_it_anew(root: Path) -> None:
     other, _ = environment(root, {**PYTHON_310, **UV}, wishes=Wishes("cu117", "native"))
     assert other.current() is None
     assert not (root / ".venv.old").exists()
+
+
+def test_a_copy_of_the_checkout_or_a_python_that_went_makes_it_anew(root: Path) -> None:
+    environment(root, {**PYTHON_310, **UV})[0].ensure(yes)
+    copy = root.with_name("copy")
+    shutil.copytree(root, copy)
+    assert environment(copy, {**PYTHON_310, **UV})[0].current() is None
+    (root / ".venv" / "bin" / "python").unlink()
+    assert environment(root, {**PYTHON_310, **UV})[0].current() is None
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
