@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from typing_extensions import Self
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
@@ -87,7 +88,42 @@ class Linear(Section):
     kind: Literal["linear"] = "linear"
 
 
-class Pretrained(Section):
+class Freeze(Section):
+    """What of a model is not trained."""
+
+    names: tuple[str, ...] = ()
+    """Names of parameters or modules; `*` stands for anything."""
+    layers: Annotated[int, Field(ge=0)] = 0
+    """The embeddings and this many of the lowest layers."""
+    gradual: PositiveInt | None = None
+    """Train the head first, and every this many optimizer steps one layer more, from the top down."""
+
+
+class Lora(Section):
+    """Low-rank matrices beside frozen weights (Hu et al. 2021); added into them when the model is saved."""
+
+    rank: PositiveInt = 8
+    alpha: PositiveFloat = 16.0
+    """The product counts alpha / rank times."""
+    dropout: Share = 0.0
+    targets: tuple[str, ...] = ()
+    """Last parts of the names of the modules; unset is peft's choice for the architecture, its attention."""
+
+
+class Adapted(Section):
+    """How much of a transformers model is trained."""
+
+    freeze: Freeze = Freeze()
+    lora: Lora | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.lora and self.freeze.gradual:
+            raise ValueError("lora freezes the layers that freeze.gradual would wake: choose one of the two")
+        return self
+
+
+class Pretrained(Adapted):
     """A transformers model: a name in the project's list, a hub id, or a local folder."""
 
     kind: Literal["pretrained"] = "pretrained"
@@ -98,6 +134,8 @@ class Pretrained(Section):
     """false: the same architecture with random weights."""
     dropout: Share | None = None
     """Replaces the model's own dropout everywhere."""
+    head: Literal["kept", "new"] = "kept"
+    """new: start with a random head even where the weights bring one, of another task perhaps."""
 
 
 class GPT(Section):
@@ -124,7 +162,7 @@ class GPT(Section):
     """Most tokens that bpe learns."""
 
 
-class CausalLM(Section):
+class CausalLM(Adapted):
     """Any causal language model of transformers: one with weights, or one from nothing by its configuration."""
 
     kind: Literal["causal-lm"] = "causal-lm"
@@ -157,6 +195,32 @@ class RunningText(Section):
     """Tokens of an example; unset is the model's whole context."""
     stride: PositiveInt | None = None
     """Tokens between the starts of two training examples; unset is their length, 1 is every window there is."""
+
+
+class SmallCNN(Section):
+    """Two convolutions with ReLU and pooling, two fully connected layers."""
+
+    kind: Literal["cnn"] = "cnn"
+    width: PositiveInt = 32
+    """Channels of the first convolution; the second has twice as many."""
+    hidden: PositiveInt = 128
+    """Width of the first fully connected layer."""
+    dropout: Share = 0.0
+    """Before the last layer."""
+
+
+class LabelledImages(Section):
+    """Images: `digits` (scikit-learn's), `torchvision:MNIST` and the like, or a folder with a folder for each class."""
+
+    train: str = "digits"
+    dev: str | None = None
+    """Unset: a tenth of train."""
+    test: str | None = None
+    """Unset: a fifth of train. With torchvision the same name gives its test images."""
+    side: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Images are made square, of this many pixels a side."""
+    channels: Literal[1, 3] = 1
+    """1: grey; 3: colour."""
 
 
 class Generated(Section):
@@ -255,15 +319,31 @@ class TokenClassification(Recipe):
     data: TaggedFiles
 
 
+class ImageClassification(Recipe):
+    """One class for each image, by a small convolutional network."""
+
+    task: Literal["image-classification"]
+    model: SmallCNN = SmallCNN()
+    data: LabelledImages = LabelledImages()
+
+
 RECIPES: dict[str, type[Recipe]] = {
     "linear-regression": LinearRegression,
     "text-classification": TextClassification,
     "token-classification": TokenClassification,
     "language-model": LanguageModel,
     "causal-lm": CausalLanguageModel,
+    "image-classification": ImageClassification,
 }
 
 AnyRecipe = Annotated[
-    Union[LinearRegression, TextClassification, TokenClassification, LanguageModel, CausalLanguageModel],
+    Union[
+        LinearRegression,
+        TextClassification,
+        TokenClassification,
+        LanguageModel,
+        CausalLanguageModel,
+        ImageClassification,
+    ],
     Field(discriminator="task"),
 ]

@@ -16,6 +16,7 @@ from app.finetune.language import LanguageTask
 from app.finetune.sampling import window
 from app.finetune.task import Forward, Loss
 from app.models import causal
+from app.models.adapters import merged
 from app.schema import CausalLanguageModel
 
 
@@ -55,8 +56,7 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
         return TransformersReader(model)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        saved: Any = model
-        saved.save_pretrained(folder, safe_serialization=True)
+        merged(model).save_pretrained(folder, safe_serialization=True)
         self.vocabulary.save(folder)
 
     def load(self, folder: Path) -> nn.Module:

@@ -16,6 +16,7 @@ from app.data.encode import EncodedTexts, class_names, encode_texts, tokenize
 from app.data.files import Columns, read_plain
 from app.finetune.task import Forward, Judged, Loss, Scores, Split, Task, weighted_loss
 from app.models import pretrained
+from app.models.adapters import merged
 from app.models.trim import restore_embeddings, trim_embeddings
 from app.schema import TextClassification
 
@@ -78,8 +79,9 @@ class TextClassificationTask(Task[TextClassification]):
         return Scores(values, tables_of(counts, table, self.classes))
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        restore_embeddings(model)
-        model.save_pretrained(folder, safe_serialization=True)
+        plain = merged(model)
+        restore_embeddings(plain)
+        plain.save_pretrained(folder, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
 
     def load(self, folder: Path) -> nn.Module:

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from app.data.batch import Batch
 from app.finetune.optimizers import build_optimizer, build_schedule, clip_gradients
 from app.finetune.task import Forward, Judged, Scores, Task
+from app.models.adapters import Unfreezing
 from app.schema import Recipe
 
 
@@ -28,6 +29,8 @@ class FineTuning(pl.LightningModule):
         super().__init__()
         self.task, self.model, self.recipe, self.steps = task, model, recipe, steps
         self.compiled: list[Forward] = []  # in a list, or nn.Module would register it and prefix every key
+        freeze = getattr(recipe.model, "freeze", None)
+        self.unfreezing = Unfreezing(model, freeze.gradual) if freeze and freeze.gradual else None
         self.judged: list[Judged] = []
         self.scores: Scores | None = None
         self.weight = 0.0  # of the micro-batches since the last optimizer step, on every device
@@ -73,6 +76,10 @@ class FineTuning(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         loader: Any = self.trainer.train_dataloader
         loader.sampler.set_epoch(self.current_epoch)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        if self.unfreezing:
+            self.unfreezing.apply(self.trainer.global_step)
 
     def on_validation_epoch_start(self) -> None:
         self.judged = []

@@ -21,6 +21,7 @@ from app.finetune.decoding import best_tags
 from app.finetune.entities import report_of
 from app.finetune.task import Forward, Judged, Loss, Scores, Split, Task, weighted_loss
 from app.models import pretrained
+from app.models.adapters import merged
 from app.models.fetch import model_folder
 from app.models.trim import restore_embeddings, trim_embeddings
 from app.schema import TokenClassification
@@ -93,8 +94,9 @@ class TokenClassificationTask(Task[TokenClassification]):
         return [[self.names[i] for i in tags] for tags in best_tags(sentences, self.names)]
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        restore_embeddings(model)
-        model.save_pretrained(folder, safe_serialization=True)
+        plain = merged(model)
+        restore_embeddings(plain)
+        plain.save_pretrained(folder, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
 
     def load(self, folder: Path) -> nn.Module:

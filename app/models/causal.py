@@ -9,6 +9,7 @@ from torch import nn
 
 from app.config import nearest
 from app.errors import ModelError, Problem
+from app.models.adapters import adapted
 from app.models.fetch import model_folder
 from app.models.pretrained import built, configured, quiet_transformers
 from app.schema import CausalLM, Pretrained
@@ -30,10 +31,10 @@ def causal_model(model: CausalLM, config: Any, vocabulary: int, end: int | None)
     """A model with the weights of its folder, or a random one of `vocabulary` tokens: seed first."""
     kind = quiet_transformers().AutoModelForCausalLM
     if model.pretrained and model.name is not None:
-        return built(kind, model_folder(model.name, model.revision), config, pretrained=True)
+        return adapted(built(kind, model_folder(model.name, model.revision), config, pretrained=True), model)
     config.vocab_size = vocabulary
     config.bos_token_id = config.eos_token_id = end
-    return built(kind, Path(), config, pretrained=False)
+    return adapted(built(kind, Path(), config, pretrained=False), model)
 
 
 def load_causal(folder: Path) -> nn.Module:

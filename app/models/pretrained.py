@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from app.errors import ModelError, Problem
+from app.models.adapters import adapted
 from app.models.fetch import model_folder
 from app.schema import Pretrained
 
@@ -59,7 +60,12 @@ def _classifier(kind: Any, model: Pretrained, classes: Sequence[str]) -> nn.Modu
     config.num_labels = len(classes)
     config.id2label = dict(enumerate(classes))
     config.label2id = {name: i for i, name in enumerate(classes)}
-    return built(kind, folder, config, model.pretrained)
+    made: Any = built(kind, folder, config, model.pretrained, any_head=model.head == "new")
+    if model.pretrained and model.head == "new":
+        for name, part in made.named_children():
+            if name != made.base_model_prefix:
+                part.apply(made._init_weights)
+    return adapted(made, model)
 
 
 def load_classifier(folder: Path) -> nn.Module:
@@ -106,14 +112,22 @@ def configured(folder: Path, model: Pretrained) -> Any:
     return config
 
 
-def built(kind: Any, folder: Path, config: Any, pretrained: bool) -> nn.Module:
-    """A model of one of transformers' Auto classes, from a folder's safetensors or random. Raises ModelError."""
+def built(kind: Any, folder: Path, config: Any, pretrained: bool, any_head: bool = False) -> nn.Module:
+    """A model of one of transformers' Auto classes, from a folder's safetensors or random. Raises ModelError.
+
+    `any_head`: weights of another size than the configuration's, those of a head for other classes, are left out.
+    """
     try:
         made = (
-            kind.from_pretrained(folder, config=config, use_safetensors=True)
+            kind.from_pretrained(folder, config=config, use_safetensors=True, ignore_mismatched_sizes=any_head)
             if pretrained
             else kind.from_config(config)
         )
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):
+            raise
+        what = "the weights bring a head for other classes than the data's"
+        raise ModelError(Problem(what, "say model.head=new", str(folder))) from error
     except (ValueError, KeyError) as error:
         raise ModelError(
             Problem(

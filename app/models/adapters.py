@@ -1,0 +1,133 @@
+"""Training a part of a transformers model: frozen layers, gradual unfreezing, a new head, LoRA.
+
+A model is looked at by its structure: the head is what lies outside `base_model`, the layers are the list of modules of
+the configuration's length, the embeddings are what comes before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+from app.config import nearest
+from app.errors import ModelError, Problem
+from app.schema import Adapted, Lora
+
+
+def adapted(model: Any, settings: Adapted) -> nn.Module:
+    """The model with the recipe's parts frozen and LoRA put in. Raises ModelError where there is no such part."""
+    freeze_bottom(model, settings.freeze.layers)
+    freeze_named(model, settings.freeze.names)
+    ready: nn.Module = with_lora(model, settings.lora) if settings.lora else model
+    if not any(p.requires_grad for p in ready.parameters()):
+        raise ModelError(Problem("model.freeze: nothing is left to train", "freeze fewer layers or names"))
+    return ready
+
+
+def merged(model: Any) -> Any:
+    """A plain model to save: LoRA's products added to the weights they stand beside."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def layers_of(model: Any) -> Sequence[nn.Module]:
+    """The model's layers from the bottom up. Raises ModelError where they cannot be told."""
+    depth = getattr(model.config, "num_hidden_layers", None)
+    for module in model.base_model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            return list(module)
+    raise ModelError(
+        Problem(f"model.freeze.layers: no layers are found in {type(model).__name__}", "use model.freeze.names")
+    )
+
+
+def freeze_bottom(model: Any, count: int) -> None:
+    """Freeze the embeddings and the `count` lowest layers; 0 freezes nothing. Raises ModelError for too many."""
+    if not count:
+        return
+    layers = layers_of(model)
+    if count > len(layers):
+        raise ModelError(
+            Problem(f"model.freeze.layers: {count}, but the model has {len(layers)}", f"say at most {len(layers)}")
+        )
+    for stage in stages(model)[: count + 1]:
+        for parameter in stage:
+            parameter.requires_grad = False
+
+
+def freeze_named(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Freeze parameters by name; `*` stands for anything. Raises ModelError for each pattern that fits none."""
+    names = [name for name, _ in model.named_parameters()]
+    unknown = [pattern for pattern in patterns if not any(_fits(name, pattern) for name in names)]
+    if unknown:
+        fixes = [nearest(pattern, names) for pattern in unknown]
+        raise ModelError(
+            *(
+                Problem(
+                    f"model.freeze.names: no parameter is called {pattern!r}",
+                    f"did you mean {fix}?" if fix else f"names are like {names[0]}",
+                )
+                for pattern, fix in zip(unknown, fixes)
+            )
+        )
+    for name, parameter in model.named_parameters():
+        if any(_fits(name, pattern) for pattern in patterns):
+            parameter.requires_grad = False
+
+
+def stages(model: Any) -> list[list[nn.Parameter]]:
+    """Parameters from the bottom up: embeddings, each layer, and the rest (head, pooler, last norm)."""
+    layers = [list(layer.parameters()) for layer in layers_of(model)]
+    inside = {id(p) for layer in layers for p in layer}
+    head = {id(p) for name, p in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")}
+    tables = [p for m in model.base_model.modules() if "mbedding" in type(m).__name__ for p in m.parameters()]
+    bottom = list({id(p): p for p in tables if id(p) not in inside | head}.values())
+    below = inside | {id(p) for p in bottom}
+    return [bottom, *layers, [p for p in model.parameters() if id(p) not in below]]
+
+
+class Unfreezing:
+    """Gradual unfreezing (Howard and Ruder 2018, section 3.3): the head first, one layer more every `every` steps."""
+
+    def __init__(self, model: Any, every: int) -> None:
+        self.every = every
+        self.stages = [[p for p in stage if p.requires_grad] for stage in stages(model)]
+
+    def apply(self, step: int) -> None:
+        """Let the stages that are trained at optimizer step `step` have gradients, and no others."""
+        awake = 1 + step // self.every
+        for depth, stage in enumerate(reversed(self.stages)):
+            for parameter in stage:
+                parameter.requires_grad = depth < awake
+                if depth >= awake:
+                    parameter.grad = None
+
+
+def with_lora(model: Any, settings: Lora) -> nn.Module:
+    """The model with low-rank matrices beside its attention or `targets`, all else frozen but a classifier's head.
+
+    Raises ModelError where no module has the name of a target.
+    """
+    import peft
+
+    shares_table = model.get_output_embeddings() is not None
+    heads = [] if shares_table else [name for name, _ in model.named_children() if name != model.base_model_prefix]
+    config = peft.LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=list(settings.targets) or None,
+        modules_to_save=[name for name in heads if any(True for _ in getattr(model, name).parameters())] or None,
+    )
+    try:
+        ready: nn.Module = peft.get_peft_model(model, config)
+    except ValueError as error:
+        linear = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, nn.Linear)})
+        raise ModelError(Problem(f"model.lora.targets: {error}", f"name some of: {', '.join(linear)}")) from error
+    return ready
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) or name.startswith(f"{pattern}.")
