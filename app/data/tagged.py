@@ -6,12 +6,13 @@ any other       columns, see `app.data.conll`
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.data.conll import read_columns
-from app.data.files import Faults, decoded_lines, find_file, is_unicode, json_object
+from app.data.files import Faults, decoded, decoded_lines, find_file, is_unicode, json_object
 from app.data.tags import Sentence, to_iob2
 from app.errors import DataError, Problem
 
@@ -41,12 +42,12 @@ def read_untagged(name: str | None, keys: Keys = Keys()) -> list[list[str]]:
 
     Raises DataError naming each bad line.
     """
-    path = Path("/dev/stdin") if name is None else find_file(name)
-    faults = Faults(path)
-    if path.suffix == ".jsonl":
-        found = [s.tokens for s in _read_jsonl(path, Keys(keys.tokens, None), faults)]
+    faults = Faults(Path("stdin") if name is None else find_file(name))
+    if name is not None and faults.path.suffix == ".jsonl":
+        found = [s.tokens for s in _read_jsonl(faults.path, Keys(keys.tokens, None), faults)]
     else:
-        found = [tokens for _, line in decoded_lines(path, faults) if (tokens := line.split())]
+        lines = decoded(sys.stdin.buffer, faults) if name is None else decoded_lines(faults.path, faults)
+        found = [tokens for _, line in lines if (tokens := line.split())]
     faults.raise_if_any()
     if not found:
         raise DataError(
