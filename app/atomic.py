@@ -49,10 +49,21 @@ def new_folder(path: Path) -> Iterator[Path]:
     building.chmod(0o755)
     try:
         yield building
+        to_disk(building)
         try:
             building.rename(path)
         except OSError:
             if not path.is_dir():
                 raise
+        to_disk(path.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk: a rename must never publish a hole."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Sampler
 
 from app.data.batch import Batch, DataSet
@@ -70,8 +71,13 @@ class Batches(Sampler[Indices]):
         """Batches of this epoch that are already done; back to 0 with the next epoch."""
         self._count = len(plan(lengths, cut, 0))
 
-    def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Choose the epoch, and the batch to begin at (after a resume)."""
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; a new one begins at its first batch. Lightning calls it too."""
+        if epoch != self.epoch:
+            self.begin(epoch, 0)
+
+    def begin(self, epoch: int, start: int) -> None:
+        """Go on in the middle of an epoch, after a resume: at batch `start`."""
         self.epoch, self.start = epoch, start
 
     def __iter__(self) -> Iterator[Indices]:
@@ -91,4 +97,5 @@ def loader(data: DataSet, batches: Batches, workers: int, pin: bool) -> DataLoad
         num_workers=workers,
         pin_memory=pin,
         persistent_workers=workers > 0,
+        generator=torch.Generator(),  # torch draws a seed for every pass: from its own, or passes would move dropout
     )

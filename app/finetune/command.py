@@ -12,22 +12,46 @@ OVERRIDES = "settings as key=value: optimizer.lr=1e-4 trainer.max_epochs=3"
 
 
 def train(argv: Sequence[str]) -> int:
-    """Train by a recipe, score on dev and test, save the model."""
+    """Train by a recipe, score on dev and test, save the model; or go on with a run that was stopped."""
     parser = argparse.ArgumentParser(prog="app train", description=train.__doc__)
-    parser.add_argument("recipe", help="name of a shipped recipe (`app recipes`) or a .yaml file")
+    parser.add_argument("recipe", nargs="?", help="name of a shipped recipe (`app recipes`) or a .yaml file")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES)
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders go (default: runs)"
     )
+    parser.add_argument("--resume", metavar="RUN", help="folder of a run, or a recipe's name for its newest run")
+    parser.add_argument("--dry", action="store_true", help="say what the training would be and cost, and do nothing")
     parser.add_argument("--json", action="store_true", help="print the scores as one JSON object on stdout")
     options = parser.parse_intermixed_args(argv)
 
-    from app.config import load
+    from app.finetune.signals import STOP
 
-    recipe = load(options.recipe, options.overrides)
-    from app.finetune.training import train_recipe
+    with STOP.handled():
+        if options.resume:
+            from app.runs.folder import find
 
-    finished = train_recipe(recipe, options.runs)
+            run = find(options.resume, options.runs)
+            overrides = [*([options.recipe] if options.recipe else []), *options.overrides]
+            from app.finetune.training import resume_run
+
+            finished = resume_run(run, overrides)
+        else:
+            if not options.recipe:
+                parser.error("name a recipe, or a run with --resume")
+            from app.config import load
+
+            recipe = load(options.recipe, options.overrides)
+            if options.dry:
+                from app.finetune import dry
+                from app.finetune.session import prepare
+
+                session = prepare(recipe)
+                plan = dry.plan_of(session)
+                print(json.dumps(dry.summary(plan)) if options.json else dry.describe(session, plan))
+                return 0
+            from app.finetune.training import train_recipe
+
+            finished = train_recipe(recipe, options.runs)
     print(json.dumps(finished.summary()) if options.json else finished.text())
     return 0
 

@@ -1,36 +1,126 @@
-"""Keeping checkpoints while training goes: the newest two to resume from, and the weights that are best on dev."""
+"""What happens between two optimizer steps: evaluating on dev, keeping checkpoints, and stopping when asked to.
+
+A checkpoint always stands between two optimizer steps. What changes during a step without being part of a step's
+result (random generators, running statistics, sums for the records) is remembered at each such place, so that a signal
+in the middle of a long step can still write it.
+"""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
+import shutil
+import sys
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
+import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from app import atomic
+from app.errors import Problem, RunError
+from app.finetune import rng
 from app.finetune.module import FineTuning
+from app.finetune.position import OURS, Position, at_rest
+from app.finetune.signals import STOP, Stopped
+from app.finetune.watch import Watch
 from app.runs import checkpoints
+from app.runs.folder import Run
 
 KEPT = 2  # the newest, and the one before it should the newest turn out to be damaged
 
 
-class Keep(Callback):
-    """Saves at each evaluation, and every `every` steps where set."""
+@dataclass(frozen=True)
+class Boundary:
+    """A place between two optimizer steps, and what else is needed to go on from it exactly."""
 
-    def __init__(self, folder: Path, every: int | None) -> None:
-        self.folder, self.every = folder, every
+    position: Position
+    random: rng.States
+    loss: tuple[Tensor, float]
+    """Sum and weight of the training loss since the last record."""
+    watch: dict[str, Any]
+    records: int
+    """Bytes of metrics.jsonl that were written when the training stood here."""
+    statistics: dict[str, Tensor]
+    """What a forward pass changes in the model: running means of batch norms."""
+
+
+class Keep(Callback):
+    """Evaluates every `evaluate_every` optimizer steps, or after each epoch, and at the end; saves every `save_every`
+    steps, or after each evaluation, and at the end."""
+
+    def __init__(self, run: Run, watch: Watch, evaluate_every: int | None, save_every: int | None) -> None:
+        self.run, self.watch = run, watch
+        self.evaluate_every, self.save_every = evaluate_every, save_every
         self.best: dict[str, float] = {}
         """Step and scores of the best evaluation so far."""
-        self.saved_at = -1
+        self.boundary: Boundary | None = None
+        self.resumed: dict[str, Any] | None = None
+        self.saved = -1
+        """Step of the newest checkpoint."""
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.resumed = checkpoint[OURS]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, FineTuning)
+        STOP.take_over()
+        if trainer.world_size > 1:
+            STOP.hold()  # processes that wait for each other must stop at the same place: see _agree
+        position = Position()
+        if self.resumed:
+            position = Position(**self.resumed["position"])
+            if len(self.resumed["random"]) != trainer.world_size:
+                what = f"the checkpoint was written by {len(self.resumed['random'])} processes, these are "
+                raise RunError(
+                    Problem(f"{what}{trainer.world_size}", "resume with as many devices as before", str(self.run.path))
+                )
+            pl_module.loss_sum, pl_module.loss_weight = self.resumed["loss"]
+            rng.restore(self.resumed["random"][trainer.global_rank])
+            self.saved = position.step
+        self.boundary = self._here(pl_module, position)
+        if position.evaluation_due:
+            self._evaluate(trainer)
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
+        STOP.hold()  # released at the end of the batch
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.every and trainer.global_step % self.every == 0 and trainer.global_step != self.saved_at:
+        assert isinstance(pl_module, FineTuning) and self.boundary is not None
+        if trainer.global_step == self.boundary.position.step:  # within an accumulation
+            STOP.check()
+            return
+        epoch_ends = batch_idx + 1 == trainer.num_training_batches
+        last = trainer.global_step >= pl_module.steps
+        due = trainer.global_step % self.evaluate_every == 0 if self.evaluate_every else epoch_ends
+        position = Position(
+            epoch=trainer.current_epoch + epoch_ends,
+            batch=0 if epoch_ends else batch_idx + 1,
+            batches=trainer.fit_loop.total_batch_idx + 1,
+            step=trainer.global_step,
+            evaluation_due=due or last,
+        )
+        self.boundary = self._here(pl_module, position)
+        STOP.release()
+        self._agree(trainer)
+        if position.evaluation_due:
+            self._evaluate(trainer)
+        if last or (position.step % self.save_every == 0 if self.save_every else position.evaluation_due):
             self._save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.world_size > 1:
+            STOP.release()
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+        self._agree(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FineTuning) and pl_module.scores is not None
@@ -38,15 +128,25 @@ class Keep(Callback):
         sign = 1.0 if task.higher_is_better else -1.0
         if not self.best or sign * values[task.monitor] > sign * self.best[task.monitor]:
             self.best = {**values, "step": float(trainer.global_step)}
-            if trainer.is_global_zero:
-                self._save_best(pl_module)
-        if not self.every:
-            self._save(trainer)
+            self._save_best(trainer)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if not isinstance(exception, Stopped) or self.boundary is None:
+            return
+        STOP.hold()  # for good: this process is ending
+        self._save(trainer)
+        if trainer.is_global_zero:
+            print(
+                f"\nstopped by {exception} at step {self.boundary.position.step}; "
+                f"`app train --resume {self.run.path}` goes on from there",
+                file=sys.stderr,
+            )
 
     def load_best(self, module: FineTuning) -> None:
         """Put the best weights back into the model."""
         if self.best:
-            module.model.load_state_dict(load_file(str(self.folder / "best" / "model.safetensors")), strict=False)
+            path = self.run.checkpoints / f"best-{int(self.best['step']):08d}" / "model.safetensors"
+            module.model.load_state_dict(load_file(str(path)), strict=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -54,23 +154,97 @@ class Keep(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
 
-    def _save(self, trainer: pl.Trainer) -> None:
-        self.saved_at = trainer.global_step
-        path = self.folder / f"step-{trainer.global_step:08d}"
-        if not path.exists():
-            trainer.save_checkpoint(path)
-        if trainer.is_global_zero:
-            for old in checkpoints.steps(self.folder)[:-KEPT]:
-                checkpoints.SafeCheckpoints().remove_checkpoint(old)
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Lightning's picture of this moment, corrected to the last place between two steps."""
+        here = self.boundary
+        assert here is not None
+        checkpoint["loops"]["fit_loop"] = at_rest(checkpoint["loops"]["fit_loop"], here.position)
+        checkpoint["epoch"], checkpoint["global_step"] = here.position.epoch, here.position.step
+        checkpoint["callbacks"][self.watch.state_key] = here.watch
+        checkpoint["state_dict"].update({f"model.{name}": tensor for name, tensor in here.statistics.items()})
+        everyones: list[rng.States] = [here.random]
+        if trainer.world_size > 1:
+            everyones = [{} for _ in range(trainer.world_size)]
+            dist.all_gather_object(everyones, here.random)
+        checkpoint[OURS] = {
+            "position": asdict(here.position),
+            "random": everyones,
+            "loss": here.loss,
+            "records": here.records,
+        }
 
-    def _save_best(self, module: FineTuning) -> None:
-        best = self.folder / "best"
-        state = {name: tensor.detach().contiguous() for name, tensor in module.model.state_dict().items()}
-        best.mkdir(parents=True, exist_ok=True)
-        scratch = best / ".model.safetensors"
-        save_file(_unshared(state), str(scratch))
-        scratch.replace(best / "model.safetensors")
-        atomic.write_json(best / "scores.json", {k: v if math.isfinite(v) else None for k, v in self.best.items()})
+    def _here(self, module: FineTuning, position: Position) -> Boundary:
+        norms = [(n, m) for n, m in module.model.named_modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+        return Boundary(
+            position,
+            rng.capture(),
+            (module.loss_sum, module.loss_weight),
+            self.watch.state_dict(),
+            self._records(),
+            {f"{n}.{name}": buffer.clone() for n, m in norms for name, buffer in m.named_buffers(recurse=False)},
+        )
+
+    def _records(self) -> int:
+        return self.run.metrics.stat().st_size if self.run.metrics.is_file() else 0
+
+    def _agree(self, trainer: pl.Trainer) -> None:
+        """Stop where a signal came; of many processes all at once, when one of them got it."""
+        if trainer.world_size == 1:
+            STOP.check()
+            return
+        asked = torch.tensor(STOP.signum, device=trainer.strategy.root_device)
+        dist.all_reduce(asked, dist.ReduceOp.MAX)
+        if signum := int(asked):
+            STOP.signum = signum
+            raise Stopped(signum)
+
+    def _evaluate(self, trainer: pl.Trainer) -> None:
+        """Run Lightning's evaluation loop now. Its own schedule counts micro-batches, and after a resume some releases
+        repeat an evaluation and some leave one out; here one falls on an optimizer step and happens once."""
+        assert self.boundary is not None
+        seen = trainer._logger_connector._first_loop_iter  # as Lightning does where it evaluates by its own schedule
+        with rng.kept():
+            trainer.validating = True
+            trainer.fit_loop.epoch_loop.val_loop.run()
+            trainer.training = True
+        trainer._logger_connector._first_loop_iter = seen
+        done = replace(self.boundary.position, evaluation_due=False)
+        self.boundary = replace(self.boundary, position=done, records=self._records())
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        assert self.boundary is not None
+        step = self.boundary.position.step
+        if step == self.saved:
+            return
+        with STOP.holding():
+            trainer.save_checkpoint(self.run.checkpoints / f"step-{step:08d}")
+            self.saved = step
+            if trainer.is_global_zero:
+                self._prune()
+
+    def _prune(self) -> None:
+        """Remove checkpoints beyond the newest few, and the best weights that none of those refers to."""
+        steps = checkpoints.steps(self.run.checkpoints)
+        for old in steps[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        oldest = checkpoints.step_of(steps[-KEPT:][0])
+        bests = checkpoints.bests(self.run.checkpoints)
+        of_oldest = [best for best in bests if checkpoints.step_of(best) <= oldest]
+        for old in of_oldest[:-1]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _save_best(self, trainer: pl.Trainer) -> None:
+        state = trainer.strategy.lightning_module_state_dict()  # from every process, where the weights are spread out
+        path = self.run.checkpoints / f"best-{int(self.best['step']):08d}"
+        if not trainer.is_global_zero or path.exists():
+            return
+        weights = {name.partition(".")[2]: tensor.detach().contiguous() for name, tensor in state.items()}
+        scores = {name: value if math.isfinite(value) else None for name, value in self.best.items()}
+        with STOP.holding(), checkpoints.disk_errors(path), atomic.new_folder(path) as building:
+            checkpoints.write_tensors(_unshared(weights), building / "model.safetensors")
+            atomic.write_json(building / "scores.json", scores)
 
 
 def _unshared(state: dict[str, Any]) -> dict[str, Any]:

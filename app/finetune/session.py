@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,15 +27,19 @@ from app.data.batching import Batches, Cut, loader
 from app.errors import ConfigError, Problem
 from app.finetune import precision
 from app.finetune.allocator import keep_freed_memory
+from app.finetune.compiling import compiled
 from app.finetune.keep import Keep
 from app.finetune.module import FineTuning
+from app.finetune.position import Position, position_in
 from app.finetune.task import Scores, Split, Splits, Task, task_of
 from app.finetune.watch import Watch
+from app.models import peaks
 from app.runs.checkpoints import SafeCheckpoints
 from app.runs.folder import Run
 from app.runs.records import JsonLines
 from app.schema import Recipe
 
+NEVER = sys.maxsize
 EVALUATION_FACTOR = 2  # an evaluation keeps no activations for backward, so its batches may be this much larger
 
 
@@ -57,9 +62,15 @@ class Session:
     keep: Keep | None
 
     def fit(self, resume_from: Path | None = None) -> None:
-        """Train, evaluating on dev as the recipe says; ends with the best weights in the model."""
+        """Train, in a run from a checkpoint of it, evaluating on dev as the recipe says; ends with the best weights in
+        the model. Raises Stopped, after a checkpoint, where a signal came."""
+        position, batches = position_in(resume_from) if resume_from else Position(), self.train_loader.sampler
+        assert isinstance(batches, Batches)
+        batches.begin(position.epoch, position.batch)
         self.trainer.fit(self.module, self.train_loader, self.dev_loader, ckpt_path=resume_from and str(resume_from))
         if self.keep:
+            if self.keep.boundary is None and position.evaluation_due:  # stopped in the very last evaluation
+                self.trainer.validate(self.module, self.dev_loader, verbose=False)
             self.keep.load_best(self.module)
 
     def evaluate(self, split: Split) -> Scores:
@@ -88,9 +99,11 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
     )
     steps = total_steps(recipe, len(batches))
     module = FineTuning(task, model, recipe, steps)
-    watch = Watch(task.unit, steps, settings.log_every)
+    if settings.compile and (form := compiled(model)):
+        module.compiled.append(form)
+    watch = Watch(task.unit, steps, settings.log_every, peak_rate(chosen) if accelerator == "cuda" else None)
     run = new_run(splits) if new_run else None
-    keep = Keep(run.checkpoints, settings.checkpoint_every) if run else None
+    keep = Keep(run, watch, settings.eval_every, settings.checkpoint_every) if run else None
     return Session(
         recipe=recipe,
         task=task,
@@ -127,8 +140,7 @@ def build_trainer(
         max_epochs=settings.max_epochs,
         max_steps=steps,
         accumulate_grad_batches=settings.accumulate,
-        val_check_interval=settings.eval_every * settings.accumulate if settings.eval_every else None,
-        check_val_every_n_epoch=None if settings.eval_every else 1,
+        check_val_every_n_epoch=NEVER,  # `Keep` evaluates, between two optimizer steps
         num_sanity_val_steps=0,
         callbacks=callbacks,
         logger=loggers or False,
@@ -185,10 +197,18 @@ def precision_of(recipe: Recipe, accelerator: Literal["cpu", "cuda"]) -> precisi
     return chosen
 
 
+def peak_rate(chosen: precision.Precision) -> float | None:
+    """FLOP/s that the GPU's datasheet promises in a precision; None for a GPU that is not in the table."""
+    gpu: Any = torch.cuda.get_device_properties(torch.cuda.current_device())
+    peak = peaks.lookup(gpu.name, gpu.total_memory)
+    return peak.rate(chosen.word) if peak else None
+
+
 def quiet_lightning() -> None:
     """Turn off Lightning's advice that does not hold here: batches are prepared in the process on purpose."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*pkg_resources.*")
+    warnings.filterwarnings("ignore", message="predict returned None.*")
     warnings.filterwarnings("ignore", message=".*number of training batches.*logging interval.*")

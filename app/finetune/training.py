@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from app import atomic
+from app.finetune.resume import restart
 from app.finetune.session import Session, prepare
 from app.finetune.task import Scores, Splits
 from app.runs import folder, manifest, report
@@ -46,15 +48,31 @@ class Finished:
 
 def train_recipe(recipe: Recipe, runs: Path) -> Finished:
     """Train into a new run folder. Nothing is written where the recipe, the data or the model is wrong."""
-    started = time.perf_counter()
 
     def new_run(splits: Splits) -> Run:
         return folder.create(recipe, manifest.manifest_of(recipe, splits.digests()), runs)
 
     session = prepare(recipe, new_run)
     assert session.run is not None
+    with session.run.in_use():
+        return carry_out(session, None)
+
+
+def resume_run(run: Run, overrides: Sequence[str] = ()) -> Finished:
+    """Go on with a run that was stopped, to the same bits as if it had not been."""
+    with run.in_use():
+        again = restart(run, overrides)
+        session = prepare(again.recipe, again.same_data)
+        again.rewind()
+        return carry_out(session, again.checkpoint)
+
+
+def carry_out(session: Session, checkpoint: Path | None) -> Finished:
+    """Train from the beginning or from a checkpoint, score, and write what a finished run leaves behind."""
+    started = time.perf_counter()
+    assert session.run is not None
     print(announcement(session), file=sys.stderr)
-    session.fit()
+    session.fit(checkpoint)
     scores = {"dev": session.evaluate("dev")}
     if session.splits.test is not None:
         scores["test"] = session.evaluate("test")

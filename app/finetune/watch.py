@@ -14,6 +14,8 @@ from tqdm import tqdm
 from app.data.batch import Batch
 from app.finetune.module import FineTuning
 
+COUNTED = ("examples", "useful", "padded", "flops", "seconds", "totals", "total_seconds")
+
 
 class Watch(Callback):
     """Counts what goes through each step; every `every` steps writes a record and refreshes the bar.
@@ -72,9 +74,10 @@ class Watch(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FineTuning) and pl_module.scores is not None
+        epochs = (trainer.fit_loop.total_batch_idx + 1) / trainer.num_training_batches
         values = {f"dev/{name}": value for name, value in pl_module.scores.values.items()}
         for logger in trainer.loggers:
-            logger.log_metrics({**values, "epoch": float(trainer.current_epoch + 1)}, trainer.global_step)
+            logger.log_metrics({**values, "epoch": round(epochs, 4)}, trainer.global_step)
         if self.bar:
             text = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
             self.bar.write(f"step {trainer.global_step}: {text}", file=sys.stderr)
@@ -82,6 +85,14 @@ class Watch(Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.bar:
             self.bar.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was counted so far; part of a checkpoint."""
+        return {name: getattr(self, name) for name in COUNTED}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name in COUNTED:
+            setattr(self, name, state_dict[name])
 
     def speeds(self) -> dict[str, float]:
         """Over the whole training: examples, useful and padded tokens a second of training time."""
@@ -113,8 +124,7 @@ class Watch(Callback):
             self.bar.set_postfix_str(
                 f"loss {loss:.4f}, lr {rate:.1e}, {self.examples / self.seconds:.0f} {self.unit}/s", refresh=False
             )
-        for key in self.totals:
-            self.totals[key] += getattr(self, key)
+        self.totals = {key: total + getattr(self, key) for key, total in self.totals.items()}
         self.total_seconds += self.seconds
         self.examples = self.useful = self.padded = 0
         self.flops = self.seconds = 0.0

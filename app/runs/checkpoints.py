@@ -1,27 +1,30 @@
 """Checkpoints without pickle: tensors as safetensors, the rest as JSON, whole or not there at all.
 
-    checkpoints/step-00000120/   tensors.safetensors  state.json     the newest two, to resume from
-    checkpoints/best/            model.safetensors                   weights that scored best on dev
+    checkpoints/step-00000120/   tensors.safetensors  state.json  checksums.json    the newest few, to resume from
+    checkpoints/best-00000100/   model.safetensors    scores.json                   weights that scored best on dev
 
 `SafeCheckpoints` gives Lightning this format, so that `trainer.save_checkpoint` and `ckpt_path=` use it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.plugins.io import CheckpointIO
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from app import atomic
 from app.errors import Problem, RunError
 
-TENSORS, STATE = "tensors.safetensors", "state.json"
+TENSORS, STATE, CHECKSUMS = "tensors.safetensors", "state.json", "checksums.json"
 TENSOR, TUPLE, PAIRS = "$tensor", "$tuple", "$pairs"  # how JSON marks what it has no form for
 
 
@@ -31,7 +34,7 @@ class SafeCheckpoints(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         save(checkpoint, Path(path))
 
-    def load_checkpoint(self, path: Any, map_location: Any = None) -> dict[str, Any]:
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
         return load(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -42,37 +45,105 @@ def save(checkpoint: dict[str, Any], path: Path) -> None:
     """Write a nested structure of tensors and plain values as the folder `path`. Raises RunError on a full disk."""
     tensors: dict[str, Tensor] = {}
     state = _flatten(checkpoint, "", tensors)
+    with disk_errors(path), atomic.new_folder(path) as building:
+        write_tensors(tensors, building / TENSORS)
+        atomic.write_json(building / STATE, state)
+        atomic.write_json(building / CHECKSUMS, {name: digest(building / name) for name in (TENSORS, STATE)})
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """What the system refuses while `path`, two below its run's folder, is written becomes a RunError."""
     try:
-        with atomic.new_folder(path) as building:
-            save_file(tensors, str(building / TENSORS))
-            _to_disk(building / TENSORS)
-            atomic.write_json(building / STATE, state)
+        yield
     except OSError as error:
-        raise RunError(
-            Problem(
-                f"the checkpoint could not be written: {error.strerror or error}",
-                "free some space; the checkpoint before it is whole",
-                str(path),
-            )
-        ) from error
+        run = path.parent.parent
+        what = f"{path.name} could not be written: {error.strerror or error}"
+        fix = f"free some space, then `app train --resume {run}`: the checkpoint before it is whole"
+        raise RunError(Problem(what, fix, str(run))) from error
 
 
 def load(path: Path) -> dict[str, Any]:
     """What `save` wrote. Raises RunError where it is not whole."""
-    try:
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
-        tensors = load_file(str(path / TENSORS))
-        restored: dict[str, Any] = _unflatten(state, tensors)
-    except Exception as error:  # whatever a damaged file makes the parsers raise
-        raise RunError(
-            Problem(f"the checkpoint cannot be read: {error}", "resume from the one before it", str(path))
-        ) from error
+    verify(path)
+    tensors = load_file(str(path / TENSORS))
+    restored: dict[str, Any] = _unflatten(plain(path), tensors)
     return restored
+
+
+def plain(path: Path) -> dict[str, Any]:
+    """What of a checkpoint is not tensors, in its JSON form: quick, where only that is wanted."""
+    state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
+    return state
+
+
+def verify(path: Path) -> None:
+    """Compare a checkpoint with the checksums that were written with it. Raises RunError, saying what is damaged."""
+    try:
+        expected = json.loads((path / CHECKSUMS).read_text(encoding="utf-8"))
+        damaged = [name for name in (TENSORS, STATE) if digest(path / name) != expected[name]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(Problem(f"the checkpoint is not whole: {error}", "use the one before it", str(path))) from error
+    if damaged:
+        what = f"the checkpoint is damaged: {' and '.join(damaged)} changed since it was written, or is cut short"
+        raise RunError(Problem(what, "use the one before it", str(path)))
+
+
+def newest(folder: Path) -> tuple[Path | None, list[Problem]]:
+    """The newest whole checkpoint of a run, None where there is none, and what is wrong with those after it."""
+    damaged: list[Problem] = []
+    for path in reversed(steps(folder)):
+        try:
+            verify(path)
+        except RunError as error:
+            damaged += error.problems
+        else:
+            return path, damaged
+    return None, damaged
 
 
 def steps(folder: Path) -> list[Path]:
     """Checkpoints to resume from, oldest first."""
     return sorted(folder.glob("step-*"))
+
+
+def bests(folder: Path) -> list[Path]:
+    """Weights that were the best on dev when they were written, oldest first."""
+    return sorted(folder.glob("best-*"))
+
+
+def step_of(path: Path) -> int:
+    """The optimizer step in the name of a checkpoint."""
+    return int(path.name.rpartition("-")[2])
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Remove what lies beyond a step that a run goes back to, and what a killed process left half built."""
+    for path in [*steps(folder), *bests(folder)]:
+        if step_of(path) > step:
+            shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(".*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file and wait until it is on the disk. Raises OSError, also for a full disk."""
+    try:
+        save_file(tensors, str(path))
+    except SafetensorError as error:
+        if "os error" in str(error):  # the library has no exception of its own for what the system refused
+            raise OSError(str(error).rpartition(": ")[2]) from error
+        raise
+    atomic.to_disk(path)
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -105,12 +176,3 @@ def _unflatten(value: Any, tensors: dict[str, Tensor]) -> Any:
     if PAIRS in value:
         return {_unflatten(k, tensors): _unflatten(v, tensors) for k, v in value[PAIRS]}
     return {key: _unflatten(item, tensors) for key, item in value.items()}
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file's bytes are on the disk, so that a rename never publishes a hole."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

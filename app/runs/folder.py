@@ -9,8 +9,12 @@ runs/<recipe>/<UTC time>-<id>/
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -65,6 +69,22 @@ class Run:
     def update(self, **values: Any) -> None:
         """Add to the manifest."""
         atomic.write_json(self.manifest_file, {**self.manifest(), **values})
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep other processes from training into this folder meanwhile. Raises RunError where one does."""
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                what = "another process is training into this run"
+                raise RunError(Problem(what, "wait for it, or stop it", str(self.path))) from error
+            except OSError:  # a network file system without locks
+                pass
+            yield
+        finally:
+            os.close(handle)
 
 
 def create(recipe: Recipe, manifest: dict[str, Any], root: Path = RUNS) -> Run:

@@ -10,6 +10,9 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from app import atomic
+from app.errors import Problem, RunError
+
 
 class JsonLines(Logger):
     """Writes each record as `{"step": ..., name: number, ...}`."""
@@ -34,8 +37,13 @@ class JsonLines(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append one record. A number that JSON cannot hold becomes null."""
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **finite}) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **finite}) + "\n")
+        except OSError as error:
+            what = f"{self.path.name} could not be written: {error.strerror}"
+            fix = f"free some space, then `app train --resume {self.path.parent}`"
+            raise RunError(Problem(what, fix, str(self.path.parent))) from error
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -47,3 +55,9 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return records
+
+
+def cut(path: Path, size: int) -> None:
+    """Keep the first `size` bytes: what was written after a checkpoint is written again by the run that resumes it."""
+    if path.is_file() and path.stat().st_size > size:
+        atomic.write_bytes(path, path.read_bytes()[:size])

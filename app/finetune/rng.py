@@ -1,0 +1,44 @@
+"""The random number generators that a training draws from: their state as plain values, out and in again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+States = dict[str, Any]
+
+
+def capture() -> States:
+    """States of the generators of torch (this process's device), numpy and Python; tensors and plain values only."""
+    kind, keys, *rest = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
+        "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
+        "python": random.getstate(),
+    }
+
+
+def restore(states: States) -> None:
+    """Put the generators back to where `capture` found them."""
+    torch.set_rng_state(states["torch"])
+    for state in states["cuda"]:
+        torch.cuda.set_rng_state(state)
+    kind, keys, *rest = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    random.setstate(states["python"])
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Whatever the block draws, the generators are afterwards where they were: an evaluation must not move dropout."""
+    states = capture()
+    try:
+        yield
+    finally:
+        restore(states)

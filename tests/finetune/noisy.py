@@ -1,0 +1,90 @@
+"""A small task that needs all that a resume has to restore: shuffling, dropout, running statistics."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from app import config
+from app.data.batch import Batch
+from app.finetune import task
+from app.finetune.regression import LinearRegressionTask
+from app.finetune.task import Forward, Judged, Loss
+from app.schema import Recipe
+
+EXAMPLES = 52  # batches of 8, 7 an epoch, accumulated by 3: steps of 3, 3 and 1 batches, the last of 4 examples
+
+
+class Net(nn.Module):
+    """A perceptron with dropout and a batch norm."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(features, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 1)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        out: Tensor = self.layers(features)
+        return out
+
+
+class Noisy(LinearRegressionTask):
+    """Can be made slow: `SLEEP_STEP` and `SLEEP_EVALUATION` in the environment are seconds a batch."""
+
+    def model(self) -> nn.Module:
+        return Net(self.recipe.data.features)
+
+    def loss(self, forward: Forward, batch: Batch) -> Loss:
+        time.sleep(float(os.environ.get("SLEEP_STEP", 0)))
+        return super().loss(forward, batch)
+
+    def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
+        time.sleep(float(os.environ.get("SLEEP_EVALUATION", 0)))
+        return super().judge(forward, batch)
+
+    def conclude(self, model: nn.Module) -> Any:
+        return None
+
+
+def register() -> None:
+    """Make `linear-regression` mean the noisy task in this process."""
+    task.TASKS["linear-regression"] = "tests.finetune.noisy:Noisy"
+
+
+SETTINGS = (
+    f"data.examples={EXAMPLES}",
+    "trainer.batch_size=8",
+    "trainer.accumulate=3",
+    "trainer.max_epochs=4",
+    "trainer.eval_every=null",
+    "trainer.log_every=2",
+    "optimizer.name=adamw",
+    "optimizer.lr=0.01",
+    "schedule.name=cosine",
+    "schedule.warmup=2",
+)
+
+
+def recipe(*overrides: str) -> Recipe:
+    """The recipe of the noisy task: 12 optimizer steps."""
+    return config.load("hello-linear", [*SETTINGS, *overrides])
+
+
+def train(arguments: list[str], log: Path) -> None:
+    """`app train` of the noisy task in a process of its own, its output in a file."""
+    import sys
+
+    from app.cli import main
+
+    register()
+    torch.set_num_threads(1)
+    with log.open("a", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.exit(main(["train", *arguments]))
