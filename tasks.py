@@ -198,6 +198,12 @@ def _text(given: str) -> str:
     return Path(given).read_text(errors="replace") if "\n" not in given and Path(given).is_file() else given
 
 
+def _beside_the_engine(backend: str) -> str:
+    """The back end of what looks after the checkout: native, since the image tests drive the engine from outside."""
+    inside = "inside" if "WORKSPACE_INSIDE" in os.environ else "native"
+    return backend or os.environ.get("WORKSPACE_BACKEND") or inside
+
+
 @workspace_task(
     fast="leave out what takes minutes (slow) and what needs a Docker engine (images)",
     path="run the tests under this path only",
@@ -212,11 +218,7 @@ def test(
     dry: bool = False,
 ) -> int:
     """Run every test that this machine can run."""
-    # The image tests drive the engine from outside, so the tests run beside it unless something else is asked for.
-    backend = (
-        backend or os.environ.get("WORKSPACE_BACKEND") or ("inside" if "WORKSPACE_INSIDE" in os.environ else "native")
-    )
-    workspace = the_workspace(backend, variant, gpus, dry)
+    workspace = the_workspace(_beside_the_engine(backend), variant, gpus, dry)
     options = ["-m", "not slow and not images"] if fast else []
     return run(workspace, "pytest", *options, *([path] if path else []))
 
@@ -226,7 +228,7 @@ def lint(
     c: Context, fix: bool = False, backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False
 ) -> int:
     """Check style and types: ruff and mypy, both strict."""
-    workspace = the_workspace(backend, variant, gpus, dry)
+    workspace = the_workspace(_beside_the_engine(backend), variant, gpus, dry)
     commands = [
         ["ruff", "check", *(["--fix"] if fix else []), "."],
         ["ruff", "format", *([] if fix else ["--check"]), "."],

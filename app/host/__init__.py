@@ -1,1 +1,1 @@
-"""The world outside the package: Docker, drivers, GPUs, variants and back ends. Standard library only, Python 3.9 or newer."""
+"""The world outside the package: Docker, drivers, GPUs, variants, back ends. Standard library only, Python >= 3.9."""

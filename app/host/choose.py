@@ -50,6 +50,7 @@ class Plan:
     `gpu_mode` is how the cards get there: `none`; `runtime` (`--gpus`, the NVIDIA runtime) or `cdi` into a container;
     `direct` where no container stands between. `visible` is a value for CUDA_VISIBLE_DEVICES, None to leave it alone.
     `skip_gate` asks for NVIDIA_DISABLE_REQUIRE, on drivers that run CUDA 11 and that NVIDIA's image would refuse.
+    `base_image` replaces the variant's own; empty to leave it.
     """
 
     variant: Variant
@@ -58,6 +59,7 @@ class Plan:
     cards: tuple[Gpu, ...] = ()
     visible: str | None = None
     skip_gate: bool = False
+    base_image: str = ""
     why_variant: str = ""
     why_backend: str = ""
     why_gpus: str = ""

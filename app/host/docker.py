@@ -11,16 +11,18 @@ import signal as signals
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from app.errors import HostError, Problem
 from app.host import commands
 from app.host.choose import Plan, space_for
-from app.host.console import Runner, say
+from app.host.console import Runner, say, warn
 from app.host.explain import advice
 from app.host.facts import Host
 from app.host.inputs import build_inputs
+from app.host.reach import Reach, reachable, stand_in, within_reach
 from app.host.world import World
 
 ENTRYPOINT = "/usr/local/bin/entrypoint.sh"  # finds a home and caches that this user can write to
@@ -48,9 +50,13 @@ class DockerWorkspace:
 
     name = "docker"
 
-    def __init__(self, root: Path, host: Host, plan: Plan, world: World, runner: Runner) -> None:
-        self.root, self.host, self.plan, self.world, self.runner = root, host, plan, world, runner
-        self.image = commands.image_name(plan, host)
+    def __init__(
+        self, root: Path, host: Host, plan: Plan, world: World, runner: Runner, reach: Reach | None = None
+    ) -> None:
+        self.root, self.host, self.world, self.runner = root, host, world, runner
+        self.memory = root / ".cache" / "out-of-reach"
+        self.plan = (stand_in(plan) or plan) if plan.variant.name in self._unreached() else plan
+        self.reach = reach or partial(reachable, ca_bundle=host.ca_bundle)
         self.user = this_user()
 
     def ensure(self) -> None:
@@ -60,12 +66,13 @@ class DockerWorkspace:
             HostError: a full disk, a build or a start that failed, with what is known about its message.
         """
         standing = self.standing()
-        inputs = build_inputs(self.world, self.host, self.root, self.plan.variant)
-        foreign = "WORKSPACE_IMAGE" in self.host.env  # somebody's own image: used as it is
         built = False
-        if not standing.image_id or (standing.image_digest != inputs.digest and not foreign):
-            self.build("dev")
-            built = True
+        if not self._current(standing):
+            self._settle()
+            standing = self.standing()
+            if not self._current(standing):
+                self._build("dev")
+                built = True
         if built or not standing.running or standing.container_image != standing.image_id or self._changed(standing):
             self._start()
 
@@ -74,13 +81,37 @@ class DockerWorkspace:
         if target not in commands.TARGETS:
             known = ", ".join(commands.TARGETS)
             raise HostError(Problem(f"the Dockerfile has no target {target!r}", f"use one of: {known}"))
+        self._settle()
+        self._build(target)
+        return 0
+
+    def _settle(self) -> None:
+        """Before anything is built, ask whether the wheels can be fetched; a no is remembered, it may take seconds."""
+        plan, warning = within_reach(self.plan, self.root, self.reach)
+        if warning:
+            warn(warning)
+            if not self.runner.dry:
+                self.memory.parent.mkdir(exist_ok=True)
+                self.memory.write_text("\n".join({*self._unreached(), self.plan.variant.name}), encoding="utf-8")
+        self.plan = plan
+
+    def _unreached(self) -> list[str]:
+        return self.memory.read_text(encoding="utf-8").split() if self.memory.exists() else []
+
+    def _inputs(self) -> commands.BuildInputs:
+        return build_inputs(self.world, self.host, self.root, self.plan.variant, self.plan.base_image)
+
+    def _current(self, standing: Standing) -> bool:
+        """Whether the image is the one that the checkout asks for; one of the user's own is used as it is."""
+        own = "WORKSPACE_IMAGE" in self.host.env
+        return bool(standing.image_id) and (own or standing.image_digest == self._inputs().digest)
+
+    def _build(self, target: str) -> None:
         if problem := space_for(self.host, self.plan):
             raise HostError(problem)
-        inputs = build_inputs(self.world, self.host, self.root, self.plan.variant)
-        command = commands.build(self.plan, self.host, inputs, target)
+        command = commands.build(self.plan, self.host, self._inputs(), target)
         name = commands.image_name(self.plan, self.host, target)
         self._must(command, f"building {name} failed: see the message above")
-        return 0
 
     def _start(self) -> None:
         command = commands.compose_up(self.plan, self.host, self.user)
@@ -108,7 +139,8 @@ class DockerWorkspace:
     def standing(self) -> Standing:
         """Ask Docker once for the image and the container."""
         container = commands.container_name(self.host)
-        found = _objects(self.world.run(["docker", "inspect", container, self.image]).out)
+        tag = commands.image_name(self.plan, self.host)
+        found = _objects(self.world.run(["docker", "inspect", container, tag]).out)
         image: dict[str, Any] = next((o for o in found if "RootFS" in o), {})
         box: dict[str, Any] = next((o for o in found if "State" in o), {})
         state = box.get("State") or {}
@@ -143,11 +175,11 @@ class DockerWorkspace:
 
     def state(self) -> list[str]:
         standing = self.standing()
-        digest = build_inputs(self.world, self.host, self.root, self.plan.variant).digest
-        current = "" if standing.image_digest == digest else ", not current: the next `invoke up` rebuilds it"
+        tag = commands.image_name(self.plan, self.host)
+        current = "" if self._current(standing) else ", not current: the next `invoke up` rebuilds it"
         health = f", {standing.health}" if standing.health else ""
         return [
-            f"image     {self.image}" + (current if standing.image_id else ": not built"),
+            f"image     {tag}" + (current if standing.image_id else ": not built"),
             f"container {commands.container_name(self.host)}: " + (standing.container_state or "none") + health,
         ]
 

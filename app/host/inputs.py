@@ -23,8 +23,8 @@ _OPTIONS = {
 _SITES = ("PIP_INDEX_URL", "APT_MIRROR")  # not part of the digest: a mirror serves the same bytes
 
 
-def build_inputs(world: World, host: Host, root: Path, variant: Variant) -> BuildInputs:
-    """Gather them from the checkout and the environment.
+def build_inputs(world: World, host: Host, root: Path, variant: Variant, base_image: str = "") -> BuildInputs:
+    """Gather them from the checkout and the environment; `base_image` counts where the environment names none.
 
     Raises:
         HostError: the CA bundle that a variable names is not there.
@@ -34,6 +34,8 @@ def build_inputs(world: World, host: Host, root: Path, variant: Variant) -> Buil
             Problem(f"{host.ca_from} names {host.ca_missing}, which is not there", f"correct or unset {host.ca_from}")
         )
     options = {argument: world.env[name] for argument, name in _OPTIONS.items() if world.env.get(name)}
+    if base_image:
+        options.setdefault("BASE_IMAGE", base_image)
     lock = lock_hash(root / "docker" / "locks", variant.name, dev=True)
     digest = hashlib.sha256(lock.encode())
     for path in sorted((root / _MADE_FROM).rglob("*")):

@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-import ssl
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -27,6 +23,7 @@ from app.host.console import BESIDE, Runner, say, warn
 from app.host.facts import Host
 from app.host.locks import lock_files, lock_hash
 from app.host.pythons import Python, find_python
+from app.host.reach import Reach, reachable, within_reach
 from app.host.variants import DEFAULT_INDEX, PYTHON, VARIANTS, Variant
 from app.host.world import World
 
@@ -34,8 +31,6 @@ VENV = ".venv"
 STAMP = ".workspace-lock"
 _PARTIAL = ".venv.partial"
 _OLD = ".venv.old"
-
-Reach = Callable[[str], str]  # an address -> why it cannot be reached; empty where it can
 
 
 @dataclass(frozen=True)
@@ -98,9 +93,10 @@ class Environment:
         problems = [p for p in (self._foreign(), self._no_uv(), space_for(self.host, self.plan)) if p]
         if problems:
             raise HostError(*problems)
-        variant = self._variant_in_reach(reach)
-        if problem := space_for(self.host, replace(self.plan, variant=variant)):
+        plan = self._within_reach(reach)
+        if problem := space_for(self.host, plan):
             raise HostError(problem)
+        variant = plan.variant
         python = self._python()
         if python.note:
             warn(Problem(python.note, f"for torch.compile, install Python {PYTHON}: `uv python install {PYTHON}`"))
@@ -159,28 +155,14 @@ class Environment:
             )
         )
 
-    def _variant_in_reach(self, reach: Reach) -> Variant:
-        """The plan's variant, or the default index's build of the same torch where its wheels are out of reach."""
-        wanted, default = self.plan.variant, VARIANTS[DEFAULT_INDEX]
+    def _within_reach(self, reach: Reach) -> Plan:
         if not self.host.x86_linux:
-            return default  # the other wheels are for Linux on x86_64 alone; this lock has this platform's own
-        address = first_url((self.root / wanted.lock).read_text(encoding="utf-8"))
-        why = reach(address) if address else ""
-        if not why:
-            return wanted
-        site = address.split("/")[2]
-        unreached = f"the wheels of variant {wanted.name} are out of reach ({site}: {why})"
-        if not all(card.capability is None or default.kernel_for(card.capability) for card in self.plan.cards):
-            fix = f"let this machine reach {site}: HTTPS_PROXY for a proxy, WORKSPACE_CA_BUNDLE for certificates"
-            raise HostError(Problem(unreached, fix))
-        cpu = "" if self.plan.cards else "; it runs without a GPU too"
-        warn(
-            Problem(
-                f"{unreached}; taking the default index's build of the same PyTorch, {default.name}{cpu}",
-                f"nothing to do; once {site} can be reached, `invoke clean` and repeat the command",
-            )
-        )
-        return default
+            # The other variants' wheels are for Linux on x86_64 alone; this lock has this platform's own.
+            return replace(self.plan, variant=VARIANTS[DEFAULT_INDEX])
+        plan, warning = within_reach(self.plan, self.root, reach)
+        if warning:
+            warn(warning)
+        return plan
 
     def _uv_env(self) -> dict[str, str]:
         """The certificates where another variable than uv's own names them."""
@@ -211,25 +193,6 @@ class Environment:
                 say(f"another command is making {VENV}; waiting for it")
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def first_url(lock: str) -> str:
-    """The first address in a lock whose wheels are named by address; empty for one from an index."""
-    match = re.search(r"^\S+ @ (\S+)", lock, re.M)
-    return match[1] if match else ""
-
-
-def reachable(address: str, ca_bundle: str | None = None) -> str:
-    """Why a wheel cannot be fetched, asking for its header only; empty where it can. Follows HTTPS_PROXY."""
-    request = urllib.request.Request(address, method="HEAD", headers={"User-Agent": "gpu-workspace"})
-    try:
-        with urllib.request.urlopen(request, timeout=5, context=ssl.create_default_context(cafile=ca_bundle)):
-            return ""
-    except urllib.error.HTTPError as error:
-        # Some mirrors answer only GET; then the address is right.
-        return "" if error.code == 405 else f"HTTP {error.code}"
-    except OSError as error:
-        return str(getattr(error, "reason", error))
 
 
 def command_in(root: Path, stamp: Stamp, plan: Plan, argv: Sequence[str]) -> commands.Command:

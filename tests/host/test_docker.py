@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def workspace(
     react: Callable[[Command], int] = lambda command: 0,
     env: Mapping[str, str] | None = None,
     free: int = 500_000_000_000,
+    root: Path = ROOT,
+    why: str = "",
 ) -> tuple[DockerWorkspace, RecordingRunner]:
     recorded: dict[str, Answer] = {
         "docker info": docker_info(),
@@ -55,8 +58,8 @@ def workspace(
     }
     world = FakeWorld(recorded, env=env, free=free)
     host = look(world)
-    runner = RecordingRunner(ROOT, react)
-    return DockerWorkspace(ROOT, host, choose(host, Wishes()), world, runner), runner
+    runner = RecordingRunner(root, react)
+    return DockerWorkspace(root, host, choose(host, Wishes()), world, runner, lambda address: why), runner
 
 
 def steps(runner: RecordingRunner) -> list[str]:
@@ -130,6 +133,19 @@ def test_a_failed_start_is_explained_where_its_message_is_known(capsys: pytest.C
 def test_ctrl_c_during_a_build_is_no_failure() -> None:
     with pytest.raises(KeyboardInterrupt):
         workspace(react=lambda command: 130)[0].ensure()
+
+
+def test_wheels_out_of_reach_are_replaced_and_that_is_remembered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(ROOT / "docker", tmp_path / "docker")
+    made, runner = workspace(root=tmp_path, why="HTTP 403")
+    made.ensure()
+    assert "out of reach" in capsys.readouterr().err
+    build, up = runner.commands
+    assert ("gpu-workspace:cu117-dev" in build.argv) and ("BASE_IMAGE=ubuntu:22.04" in build.argv)
+    assert up.env["WORKSPACE_IMAGE"] == "gpu-workspace:cu117-dev"
+    assert workspace(root=tmp_path, why="would take seconds to ask")[0].plan.variant.name == "cu117"
 
 
 def test_an_unknown_target_names_the_known_ones() -> None:

@@ -14,8 +14,9 @@ from app.errors import HostError
 from app.host.choose import Wishes, choose
 from app.host.commands import Command
 from app.host.facts import look
-from app.host.native import Environment, Stamp, first_url, reachable
+from app.host.native import Environment, Stamp
 from app.host.pythons import find_python
+from app.host.reach import first_url, reachable
 from app.host.world import Completed
 from tests.host.fake_world import Answer, FakeWorld, nvidia_smi
 from tests.host.recording import RecordingRunner

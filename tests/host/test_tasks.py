@@ -49,8 +49,14 @@ def invoke(machine: Path, *arguments: str, **env: str) -> subprocess.CompletedPr
     return subprocess.run(
         [str(INVOKE), *arguments],
         cwd=ROOT,
-        # An engine elsewhere, so that this machine's disk has no say.
-        env={**kept, "PATH": str(machine), "DOCKER_HOST": "tcp://engine.test:2375", **env},
+        # An engine elsewhere, so that this machine's disk has no say; wheels from an index, so that nothing is asked for.
+        env={
+            **kept,
+            "PATH": str(machine),
+            "DOCKER_HOST": "tcp://engine.test:2375",
+            "WORKSPACE_VARIANT": "cu117",
+            **env,
+        },
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -82,9 +88,9 @@ def test_dry_prints_the_exact_commands_for_a_gpu_host(machine: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "GPUs      0: NVIDIA GeForce RTX 4090 (sm_89), driver 535.104.05 through the NVIDIA runtime" in done.stderr
-    assert "variant   cu118 (torch 2.0.1+cu118): runs sm_89 with sm_86 code" in done.stderr
+    assert "variant   cu117 (torch 2.0.1+cu117): asked for" in done.stderr
     build, up, execute = [line for line in done.stderr.splitlines() if line.startswith("$ ")]
-    assert "--tag gpu-workspace:cu118-dev" in build
+    assert "--tag gpu-workspace:cu117-dev" in build
     assert "--file compose.yaml --file docker/compose.gpu.yaml up --detach" in up
     assert execute.endswith("bash -c 'nvidia-smi -L'")
 
@@ -106,7 +112,9 @@ def test_app_splits_its_one_word(machine: Path) -> None:
 
 def test_the_environment_names_variant_and_back_end(machine: Path) -> None:
     with_gpu(machine)
-    done = invoke(machine, "build", "--target", "runtime", "--dry", WORKSPACE_VARIANT="cu117")
+    done = invoke(
+        machine, "build", "--target", "runtime", "--dry", WORKSPACE_VARIANT="cu117", WORKSPACE_BACKEND="docker"
+    )
     assert "--target runtime --tag gpu-workspace:cu117-runtime" in done.stderr
 
 
