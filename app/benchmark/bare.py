@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from app.data.batch import Batch
 from app.finetune.session import Session
@@ -41,7 +40,7 @@ class BareLoop:
         for number, batch in enumerate(batches):
             with self.autocast():
                 loss = self.module.training_step(batch.to(self.device, non_blocking=True), number)
-            part: Tensor = loss / self.session.recipe.trainer.accumulate  # as Trainer does; the module counts on it
+            part = torch.div(loss, self.session.recipe.trainer.accumulate)  # as Trainer does; the module counts on it
             (self.scaler.scale(part) if self.scaler else part).backward()
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
