@@ -49,7 +49,7 @@ def invoke(machine: Path, *arguments: str, **env: str) -> subprocess.CompletedPr
     return subprocess.run(
         [str(INVOKE), *arguments],
         cwd=ROOT,
-        # An engine elsewhere, so that this machine's disk has no say; wheels from an index, so that nothing is asked for.
+        # An engine elsewhere, so that this machine's disk has no say; wheels of an index, which is not asked first.
         env={
             **kept,
             "PATH": str(machine),
