@@ -30,7 +30,7 @@ def measure(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="app bench", description=measure.__doc__)
     _measured(parser)
     parser.add_argument(
-        "--out", type=Path, default=Path("bench"), metavar="FOLDER", help="where to write (default: bench)"
+        "--out", type=Path, default=Path("runs/bench"), metavar="FOLDER", help="where to write (default: runs/bench)"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
     options = parser.parse_intermixed_args(argv)
