@@ -10,6 +10,7 @@ import os
 import signal as signals
 import subprocess
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 from app.errors import HostError, Problem
 from app.host import commands
+from app.host.alone import alone
 from app.host.choose import Plan, space_for
 from app.host.console import Runner, say, warn
 from app.host.explain import advice
@@ -65,15 +67,23 @@ class DockerWorkspace:
         Raises:
             HostError: a full disk, a build or a start that failed, with what is known about its message.
         """
+        if self._ready():
+            return
+        with nullcontext() if self.runner.dry else alone(self.root, "container"):
+            # Another invocation may have brought it up while this one waited.
+            if self.runner.dry or not self._ready():
+                self._bring_up()
+
+    def _ready(self) -> bool:
         standing = self.standing()
-        built = False
-        if not self._current(standing):
+        return self._current(standing) and standing.running and not self._changed(standing)
+
+    def _bring_up(self) -> None:
+        if not self._current(self.standing()):
             self._settle()
-            standing = self.standing()
-            if not self._current(standing):
+            if not self._current(self.standing()):
                 self._build("dev")
-                built = True
-        if built or not standing.running or standing.container_image != standing.image_id or self._changed(standing):
+        if self.runner.dry or not self._ready():
             self._start()
 
     def build(self, target: str) -> int:
@@ -130,6 +140,9 @@ class DockerWorkspace:
             raise HostError(Problem(failed, f"{ask}go on without Docker: add `--backend native`"))
 
     def _changed(self, standing: Standing) -> bool:
+        """Whether compose would make another container: of another image, or with other settings."""
+        if standing.container_image != standing.image_id:
+            return True
         command = commands.compose_hash(self.plan, self.host, self.user)
         # The hash is the only answer needed, and World.run has no variables of its own.
         asked = ["env", *(f"{name}={value}" for name, value in command.env.items()), *command.argv]

@@ -16,8 +16,8 @@ INSTALL = "https://docs.docker.com/engine/install/"
 # Below this a build, a data loader or a compilation pushes the machine into swap: torch with its CUDA libraries takes
 # 2 to 3 GB of each process, and a run is at least the trainer, one worker and the compiler.
 LEAST_MEMORY_GB = 8
-# Published ports of compose.yaml, host side.
-PORTS = {8888: "notebook", 6006: "tensorboard", 8000: "serve"}
+# What the services publish on this machine: service -> (variable that moves it, port); a test reads compose.yaml.
+PORTS = {"notebook": ("WORKSPACE_NOTEBOOK_PORT", 8888), "tensorboard": ("WORKSPACE_TENSORBOARD_PORT", 6006)}
 
 
 @check("system", source="docker/locks: the wheels are manylinux x86_64")
@@ -180,16 +180,19 @@ def ports(seen: Seen) -> Answer:
     texts = [seen.world.read(path) for path in ("/proc/net/tcp", "/proc/net/tcp6")]
     if not any(texts):
         return skipped("the kernel's list of ports is not readable here")
-    taken = {port: name for port, name in PORTS.items() if port in listening("".join(filter(None, texts)))}
+    busy = listening("".join(filter(None, texts)))
+    wanted = {int(seen.world.env.get(name) or port): service for service, (name, port) in PORTS.items()}
+    taken = {port: service for port, service in wanted.items() if port in busy}
     if taken and isinstance(seen.host.engine, Engine):
         project = seen.host.env.get("COMPOSE_PROJECT_NAME", "gpu-workspace")
         label = f"label=com.docker.compose.project={project}"
         held = seen.world.run(["docker", "ps", "--filter", label, "--format", "{{.Ports}}"]).out
-        taken = {port: name for port, name in taken.items() if f":{port}->" not in held}
+        taken = {port: service for port, service in taken.items() if f":{port}->" not in held}
     if not taken:
-        return passed(", ".join(map(str, PORTS)) + " are free or this workspace's own")
-    which = ", ".join(f"{port} ({name})" for port, name in taken.items())
-    return warned(f"already in use: {which}", "end what holds them (`ss -ltnp`), or do not start those services")
+        return passed(", ".join(map(str, wanted)) + " are free or this workspace's own")
+    which = ", ".join(f"{port} ({service})" for port, service in taken.items())
+    move = " or ".join(f"{PORTS[service][0]}=..." for service in taken.values())
+    return warned(f"already in use: {which}", f"end what holds it (`ss -ltnp`), or take another: {move}")
 
 
 def listening(table: str) -> set[int]:

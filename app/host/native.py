@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
 from app.errors import HostError, Problem
 from app.host import commands
+from app.host.alone import alone
 from app.host.choose import Plan, space_for
 from app.host.console import BESIDE, Runner, say, warn
 from app.host.facts import Host
@@ -85,7 +86,7 @@ class Environment:
         """
         if stamp := self.current():
             return stamp
-        with self._alone():
+        with nullcontext() if self.runner.dry else alone(self.root, "environment"):
             # Another invocation may have made it while this one waited.
             return self.current() or self._make(reach or partial(reachable, ca_bundle=self.host.ca_bundle))
 
@@ -176,23 +177,6 @@ class Environment:
 
     def _lock(self, variant: Variant) -> str:
         return lock_hash(self.root / "docker" / "locks", variant.name, dev=True)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One maker at a time; the lock goes with the process, however it ends."""
-        import fcntl  # not on Windows, where this module is still imported
-
-        if self.runner.dry:
-            yield
-            return
-        (self.root / ".cache").mkdir(exist_ok=True)
-        with (self.root / ".cache" / "venv.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say(f"another command is making {VENV}; waiting for it")
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
 
 def command_in(root: Path, stamp: Stamp, plan: Plan, argv: Sequence[str]) -> commands.Command:

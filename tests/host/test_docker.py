@@ -42,13 +42,20 @@ def container(state: str = "running", health: str = "healthy", image_id: str = "
     }
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A checkout as far as the back end looks at it."""
+    shutil.copytree(ROOT / "docker", tmp_path / "docker")
+    return tmp_path
+
+
 def workspace(
+    root: Path,
     *objects: dict[str, object],
     config_hash: str = HASH,
     react: Callable[[Command], int] = lambda command: 0,
     env: Mapping[str, str] | None = None,
     free: int = 500_000_000_000,
-    root: Path = ROOT,
     why: str = "",
 ) -> tuple[DockerWorkspace, RecordingRunner]:
     recorded: dict[str, Answer] = {
@@ -66,14 +73,14 @@ def steps(runner: RecordingRunner) -> list[str]:
     return [next(w for w in command.argv if w in ("buildx", "up", "down", "exec")) for command in runner.commands]
 
 
-def test_the_first_time_it_builds_and_starts() -> None:
-    made, runner = workspace()
+def test_the_first_time_it_builds_and_starts(root: Path) -> None:
+    made, runner = workspace(root)
     made.ensure()
     assert steps(runner) == ["buildx", "up"]
 
 
-def test_a_current_running_container_is_reused_without_a_command() -> None:
-    made, runner = workspace(container(), image(digest()))
+def test_a_current_running_container_is_reused_without_a_command(root: Path) -> None:
+    made, runner = workspace(root, container(), image(digest()))
     made.ensure()
     assert runner.lines == []
 
@@ -91,36 +98,36 @@ def test_a_current_running_container_is_reused_without_a_command() -> None:
     ids=["no container", "stopped", "unhealthy", "compose changed", "image rebuilt", "inputs changed"],
 )
 def test_what_is_not_current_is_brought_up(
-    objects: list[dict[str, object]], config_hash: str, expected: list[str]
+    root: Path, objects: list[dict[str, object]], config_hash: str, expected: list[str]
 ) -> None:
-    made, runner = workspace(*objects, config_hash=config_hash)
+    made, runner = workspace(root, *objects, config_hash=config_hash)
     made.ensure()
     assert steps(runner) == expected
 
 
-def test_an_image_of_the_users_own_is_not_rebuilt() -> None:
-    made, runner = workspace(container(), image("theirs"), env={"WORKSPACE_IMAGE": "mirror/team:1"})
+def test_an_image_of_the_users_own_is_not_rebuilt(root: Path) -> None:
+    made, runner = workspace(root, container(), image("theirs"), env={"WORKSPACE_IMAGE": "mirror/team:1"})
     made.ensure()
     assert runner.lines == []
 
 
-def test_a_full_disk_stops_before_the_build_and_only_then() -> None:
-    made, runner = workspace(free=1_000_000_000)
+def test_a_full_disk_stops_before_the_build_and_only_then(root: Path) -> None:
+    made, runner = workspace(root, free=1_000_000_000)
     with pytest.raises(HostError, match=r"cpu image needs about 8 GB .* has 1.0 GB free"):
         made.ensure()
     assert runner.lines == []
-    workspace(container(), image(digest()), free=1_000_000_000)[0].ensure()
+    workspace(root, container(), image(digest()), free=1_000_000_000)[0].ensure()
 
 
-def test_a_failed_build_starts_nothing() -> None:
-    made, runner = workspace(react=lambda command: 1)
+def test_a_failed_build_starts_nothing(root: Path) -> None:
+    made, runner = workspace(root, react=lambda command: 1)
     with pytest.raises(HostError, match="building gpu-workspace:cpu-dev failed"):
         made.ensure()
     assert steps(runner) == ["buildx"]
 
 
-def test_a_failed_start_is_explained_where_its_message_is_known(capsys: pytest.CaptureFixture[str]) -> None:
-    made, runner = workspace(image(digest()), react=lambda command: 1)
+def test_a_failed_start_is_explained_where_its_message_is_known(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made, runner = workspace(root, image(digest()), react=lambda command: 1)
     runner.said = 'Error response from daemon: could not select device driver "" with capabilities: [[gpu]]\n'
     with pytest.raises(HostError, match="the container did not start"):
         made.ensure()
@@ -130,31 +137,30 @@ def test_a_failed_start_is_explained_where_its_message_is_known(capsys: pytest.C
         made.ensure()
 
 
-def test_ctrl_c_during_a_build_is_no_failure() -> None:
+def test_ctrl_c_during_a_build_is_no_failure(root: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        workspace(react=lambda command: 130)[0].ensure()
+        workspace(root, react=lambda command: 130)[0].ensure()
 
 
 def test_wheels_out_of_reach_are_replaced_and_that_is_remembered(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(ROOT / "docker", tmp_path / "docker")
-    made, runner = workspace(root=tmp_path, why="HTTP 403")
+    made, runner = workspace(root, why="HTTP 403")
     made.ensure()
     assert "out of reach" in capsys.readouterr().err
     build, up = runner.commands
     assert ("gpu-workspace:cu117-dev" in build.argv) and ("BASE_IMAGE=ubuntu:22.04" in build.argv)
     assert up.env["WORKSPACE_IMAGE"] == "gpu-workspace:cu117-dev"
-    assert workspace(root=tmp_path, why="would take seconds to ask")[0].plan.variant.name == "cu117"
+    assert workspace(root, why="would take seconds to ask")[0].plan.variant.name == "cu117"
 
 
-def test_an_unknown_target_names_the_known_ones() -> None:
+def test_an_unknown_target_names_the_known_ones(root: Path) -> None:
     with pytest.raises(HostError, match="use one of: dev, runtime"):
-        workspace()[0].build("devel")
+        workspace(root)[0].build("devel")
 
 
-def test_a_command_at_a_terminal_is_run_as_it_is_and_otherwise_can_be_interrupted() -> None:
-    made, runner = workspace()
+def test_a_command_at_a_terminal_is_run_as_it_is_and_otherwise_can_be_interrupted(root: Path) -> None:
+    made, runner = workspace(root)
     made.run(["app", "x"], terminal=True)
     made.run(["app", "x"], terminal=False)
     assert runner.commands[0].argv[-3:] == ("/usr/local/bin/entrypoint.sh", "app", "x")
@@ -164,12 +170,12 @@ def test_a_command_at_a_terminal_is_run_as_it_is_and_otherwise_can_be_interrupte
     assert "--tty" not in runner.commands[1].argv
 
 
-def test_state_tells_what_is_there() -> None:
-    assert workspace()[0].state() == [
+def test_state_tells_what_is_there(root: Path) -> None:
+    assert workspace(root)[0].state() == [
         "image     gpu-workspace:cpu-dev: not built",
         "container gpu-workspace-dev-1: none",
     ]
-    assert workspace(container(), image("older"))[0].state() == [
+    assert workspace(root, container(), image("older"))[0].state() == [
         "image     gpu-workspace:cpu-dev, not current: the next `invoke up` rebuilds it",
         "container gpu-workspace-dev-1: running, healthy",
     ]

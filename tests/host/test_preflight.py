@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,17 @@ def test_a_port_held_by_this_workspace_is_not_taken() -> None:
     other = {**commands, "docker ps": "\n"}
     assert ask(machine_checks.ports, FakeWorld(other, {"/proc/net/tcp6": table})).status == "warn"
     assert ask(machine_checks.ports, FakeWorld(commands)).status == "skip"
+
+
+def test_a_port_that_was_moved_is_the_one_that_counts() -> None:
+    table = "   0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 31337 1\n"
+    world = FakeWorld(files={"/proc/net/tcp": table}, env={"WORKSPACE_NOTEBOOK_PORT": "9000"})
+    assert ask(machine_checks.ports, world).detail == "9000, 6006 are free or this workspace's own"
+
+
+def test_ports_are_those_of_the_compose_file() -> None:
+    published = re.findall(r"127\.0\.0\.1:\$\{(\w+):-(\d+)\}", (ROOT / "compose.yaml").read_text())
+    assert [(name, int(port)) for name, port in published] == list(machine_checks.PORTS.values())
 
 
 def test_a_real_socket_is_seen_listening() -> None:
