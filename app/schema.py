@@ -287,6 +287,14 @@ class LinearRegression(Recipe):
     data: Generated = Generated()
 
 
+class LogisticRegression(Recipe):
+    """Tell two clouds of points apart and compare with Bayes' rule."""
+
+    task: Literal["logistic-regression"]
+    model: Linear = Linear()
+    data: Generated = Generated()
+
+
 class TextClassification(Recipe):
     """One label for each text."""
 
@@ -311,6 +319,14 @@ class CausalLanguageModel(Recipe):
     data: RunningText
 
 
+class TextRegression(Recipe):
+    """One number for each text."""
+
+    task: Literal["text-regression"]
+    model: Pretrained
+    data: TextFiles
+
+
 class TokenClassification(Recipe):
     """A tag for each word of a sentence, to find entities by."""
 
@@ -329,21 +345,13 @@ class ImageClassification(Recipe):
 
 RECIPES: dict[str, type[Recipe]] = {
     "linear-regression": LinearRegression,
+    "logistic-regression": LogisticRegression,
     "text-classification": TextClassification,
+    "text-regression": TextRegression,
     "token-classification": TokenClassification,
     "language-model": LanguageModel,
     "causal-lm": CausalLanguageModel,
     "image-classification": ImageClassification,
 }
 
-AnyRecipe = Annotated[
-    Union[
-        LinearRegression,
-        TextClassification,
-        TokenClassification,
-        LanguageModel,
-        CausalLanguageModel,
-        ImageClassification,
-    ],
-    Field(discriminator="task"),
-]
+AnyRecipe: Any = Annotated[Union[tuple(RECIPES.values())], Field(discriminator="task")]  # made, not written

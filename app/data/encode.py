@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ import torch
 from app import atomic
 from app.config import cache_folder
 from app.data.batch import Batch
-from app.data.files import Columns, Texts, find_file, read_texts
+from app.data.files import Columns, Faults, Texts, find_file, read_texts
 from app.errors import DataError, Problem
 
 FORMAT = 1  # raise it when the arrays change their meaning
@@ -66,8 +67,8 @@ class EncodedTexts:
     """A file of labelled texts as token ids; a `DataSet`."""
 
     ids: Ragged
-    labels: np.ndarray[Any, np.dtype[np.int64]] | None
-    """(N,) index into the class names."""
+    labels: np.ndarray[Any, np.dtype[Any]] | None
+    """(N,) index into the class names, or float32 numbers."""
     pad: int
     digest: str
     """sha256 of the file it came from."""
@@ -120,16 +121,21 @@ def class_names(name: str, columns: Columns) -> list[str]:
     return names
 
 
-def encode_texts(name: str, columns: Columns, tokenizer: Any, max_length: int, classes: Sequence[str]) -> EncodedTexts:
-    """A labelled file as arrays, from the cache once there. Raises DataError, also for a label not in `classes`."""
+def encode_texts(
+    name: str, columns: Columns, tokenizer: Any, max_length: int, classes: Sequence[str] | None
+) -> EncodedTexts:
+    """A labelled file as arrays, from the cache once there; with no classes the labels are numbers.
+
+    Raises DataError, also for a label that is not in `classes` or no number.
+    """
     path = find_file(name)
     digest = file_digest(path)
-    settings = json.dumps([FORMAT, path.suffix, columns.text, columns.label, max_length, list(classes)])
+    settings = json.dumps([FORMAT, path.suffix, columns.text, columns.label, max_length, classes and list(classes)])
     key = hashlib.sha256("\n".join([digest, tokenizer.backend_tokenizer.to_str(), settings]).encode()).hexdigest()
     folder = cache_folder() / "encoded" / key[:32]
     if not folder.is_dir():
         texts = read_texts(name, columns)
-        labels = _label_ids(texts, classes)
+        labels = _numbers(texts) if classes is None else _label_ids(texts, classes)
         ids = tokenize(tokenizer, texts.texts, max_length)
         with atomic.new_folder(folder) as building:
             np.save(building / "flat.npy", ids.flat)
@@ -153,6 +159,21 @@ def _label_ids(texts: Texts, classes: Sequence[str]) -> np.ndarray[Any, np.dtype
     if unknown:
         raise DataError(*unknown[:20])
     return np.array([places[label] for label in texts.labels], dtype=np.int64)
+
+
+def _numbers(texts: Texts) -> np.ndarray[Any, np.dtype[Any]]:
+    """(N,) float32 labels. Raises DataError naming each line whose label is no finite number."""
+    numbers, faults = [], Faults(texts.path)
+    for label, line in zip(texts.labels, texts.lines):
+        try:
+            number = float(label)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            faults.add(line, f"label {label!r} is not a number", "write a number, with a point for the decimals")
+        numbers.append(number)
+    faults.raise_if_any()
+    return np.array(numbers, dtype=np.float32)
 
 
 def _is_whole(label: str) -> bool:

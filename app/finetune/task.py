@@ -26,10 +26,13 @@ Forward = Callable[..., Any]
 
 TASKS: dict[str, str] = {
     "linear-regression": "app.finetune.regression:LinearRegressionTask",
+    "logistic-regression": "app.finetune.logistic:LogisticRegressionTask",
     "text-classification": "app.finetune.classification:TextClassificationTask",
+    "text-regression": "app.finetune.text_regression:TextRegressionTask",
     "token-classification": "app.finetune.tagging:TokenClassificationTask",
     "language-model": "app.finetune.gpt:GPTTask",
     "causal-lm": "app.finetune.causal:CausalLMTask",
+    "image-classification": "app.finetune.pictures:ImageClassificationTask",
 }
 
 

@@ -49,6 +49,13 @@ def sequence_classifier(model: Pretrained, classes: Sequence[str]) -> nn.Module:
     return _classifier(quiet_transformers().AutoModelForSequenceClassification, model, classes)
 
 
+def text_regressor(model: Pretrained) -> nn.Module:
+    """The same with a single output that is a number."""
+    made: Any = sequence_classifier(model, ["number"])
+    made.config.problem_type = "regression"  # what transformers itself asks to choose a loss and an output
+    return made  # type: ignore[no-any-return]
+
+
 def token_classifier(model: Pretrained, classes: Sequence[str]) -> nn.Module:
     """The same with logits for every token."""
     return _classifier(quiet_transformers().AutoModelForTokenClassification, model, classes)
