@@ -59,3 +59,14 @@ def points_on(line: Line, examples: int, noise: float, seed: int) -> Points:
     features = torch.randn(examples, len(line.weight), generator=random)
     targets = features @ line.weight + line.bias + noise * torch.randn(examples, generator=random)
     return Points(features, targets[:, None])
+
+
+def two_clusters(middle: Tensor, examples: int, seed: int) -> Points:
+    """Points around `middle` (F,) with target 1 and around its mirror image with target 0, as many of each on average.
+
+    The spread is 1 in every direction.
+    """
+    random = torch.Generator().manual_seed(seed)
+    targets = torch.randint(0, 2, (examples, 1), generator=random).float()
+    spread = torch.randn(examples, len(middle), generator=random)
+    return Points(spread + (2 * targets - 1) * middle, targets)

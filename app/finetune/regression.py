@@ -16,26 +16,49 @@ from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
 from app.data.generated import Points, linear_law, points_on
-from app.finetune.task import Forward, Judged, Loss, Scores, Split, Task, weighted_loss
+from app.finetune.task import Forward, Judged, Loss, R, Scores, Split, Task, weighted_loss
 from app.models.linear import LinearModel
 from app.schema import LinearRegression
 
 AGREES = 1e-3  # largest difference of a coefficient from the closed form that still counts as having arrived
 
 
-class LinearRegressionTask(Task[LinearRegression]):
-    """Least squares on generated points."""
+LESSON = """\
+What happened, step by step:
+
+1. The data: points, each with a target that was made as a weighted sum of its coordinates, a bias and some noise.
+2. The model: a weighted sum of the coordinates plus a bias. It starts at zero and knows nothing.
+3. The loss: the mean of the squared differences between the model's answers and the targets.
+4. Each step: the gradient says how the loss changes with each weight; every weight moves a little against it.
+5. The check: for this loss the best weights have a formula. Here they are beside those that the steps arrived at."""
+
+
+class LinearTask(Task[R]):
+    """A task whose model is a linear map of a point's coordinates."""
 
     unit = "points"
+
+    def model(self) -> nn.Module:
+        return LinearModel(self.recipe.data.features)
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        save_file(weights, str(folder / "model.safetensors"))
+
+    def load(self, folder: Path) -> nn.Module:
+        model = self.model()
+        model.load_state_dict(load_file(str(folder / "model.safetensors")))
+        return model
+
+
+class LinearRegressionTask(LinearTask[LinearRegression]):
+    """Least squares on generated points."""
 
     def data(self, split: Split) -> Points:
         """Three draws from one law: train, dev, test."""
         data, seed = self.recipe.data, self.recipe.seed
         draw = {"train": 1, "dev": 2, "test": 3}[split]
         return points_on(linear_law(data.features, seed), data.examples, data.noise, seed + draw)
-
-    def model(self) -> nn.Module:
-        return LinearModel(self.recipe.data.features)
 
     def loss(self, forward: Forward, batch: Batch) -> Loss:
         assert batch.labels is not None
@@ -71,18 +94,7 @@ class LinearRegressionTask(Task[LinearRegression]):
             "",
             f"Largest difference {gap:.2g}: {verdict}.",
         ]
-        return Scores({"closed_form_gap": gap}, "\n".join(table))
-
-    def save(self, model: nn.Module, folder: Path) -> None:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
-            str(folder / "model.safetensors"),
-        )
-
-    def load(self, folder: Path) -> nn.Module:
-        model = self.model()
-        model.load_state_dict(load_file(str(folder / "model.safetensors")))
-        return model
+        return Scores({"closed_form_gap": gap}, "\n".join([LESSON, "", *table]))
 
     def describe(self, judged: Judged) -> dict[str, Any]:
         return {"target": judged.answer}

@@ -15,6 +15,7 @@ from app import atomic
 from app.finetune.resume import restart
 from app.finetune.session import Session, prepare
 from app.finetune.task import Scores, Splits
+from app.models.trim import parameter_counts
 from app.runs import folder, manifest, report
 from app.runs.folder import Run
 from app.schema import Recipe
@@ -86,7 +87,7 @@ def carry_out(session: Session, checkpoint: Path | None) -> Finished:
 
 def announcement(session: Session) -> str:
     """One line about what is going to be trained, on what."""
-    parameters = sum(p.numel() for p in session.model.parameters())
+    parameters, _ = parameter_counts(session.model)
     on_gpu = session.trainer.strategy.root_device.type == "cuda"
     device = torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads"
     examples = f"{len(session.splits.train):,} {session.task.unit}"

@@ -62,3 +62,10 @@ def restore_embeddings(model: Any) -> None:
     trimmed = model.get_input_embeddings()
     if isinstance(trimmed, TrimmedEmbedding):
         model.set_input_embeddings(trimmed.whole())
+
+
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """Parameters in all, the rows of a table that are not in use among them, and those that are trained."""
+    aside = sum(m.table.numel() - m.weight.numel() for m in model.modules() if isinstance(m, TrimmedEmbedding))
+    everything = sum(p.numel() for p in model.parameters())
+    return everything + aside, sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -125,6 +125,13 @@ def test_bad_input_gets_one_clear_error_and_leaves_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+def test_hello_logistic_reaches_bayes_boundary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "hello-logistic", "--runs", str(tmp_path)]) == 0
+    assert "the boundary is Bayes'" in capsys.readouterr().out
+    check = find("hello-logistic", tmp_path).manifest()["scores"]["check"]
+    assert check["error_rate"] - check["bayes_error_rate"] < 0.005
+
+
 def test_hello_linear_reaches_the_closed_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "hello-linear", "--runs", str(tmp_path)]) == 0
     assert "they agree" in capsys.readouterr().out
