@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.doctor.inside import Inside, tried
-from app.host.checks import Answer, Check, check, failed, passed
+from app.host.checks import Answer, Check, check, failed, passed, skipped
 
 WRONG = "the device computes wrong numbers: try another card or driver, and `app doctor` without LD_LIBRARY_PATH"
 NO_COMPILER = "install a compiler: `sudo apt-get install -y gcc g++`; without one leave `trainer.compile` off"
@@ -51,6 +51,8 @@ def optimizer(inside: Inside) -> Answer:
 @tried(NO_COMPILER)
 def compiled(inside: Inside) -> Answer:
     """torch.compile makes one kernel; its first run is the compilation."""
+    if obstacle := inside.lab.compiler_obstacle():
+        return skipped(obstacle)
     return _kernel(inside, "compile")
 
 

@@ -114,6 +114,12 @@ class Lab:
         """Bytes of device memory that nobody has taken."""
         return int(self.torch.cuda.mem_get_info(index)[0])
 
+    def compiler_obstacle(self) -> str | None:
+        """Why torch.compile cannot work with this Python; None where it can."""
+        from app.compat import compiler_obstacle
+
+        return compiler_obstacle()
+
     def numpy(self) -> str:
         """numpy's version, after a tensor went through it both ways."""
         torch = self.torch

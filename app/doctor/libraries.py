@@ -11,7 +11,7 @@ from app.host.checks import Answer, check, failed, passed, skipped, warned
 # Libraries that must come once, and from the wheels. The wheel may put eight hexadecimal digits into a name
 # (libcudart-d0da41ae.so.11.0), so that the same library has two names.
 _LIBRARY = re.compile(
-    r"/(lib(?:cudnn\w*|cudart|cublas|cublasLt|cufft|cufftw|curand|cusparse|cusolver|cusolverMg|nccl|nvrtc|cupti))"
+    r"/(lib(?:cudnn\w*|cudart|cublas|cublasLt|cufft|cufftw|curand|cusparse|cusolver|cusolverMg|nccl|nvrtc))"
     r"(?:-[0-9a-f]{8})?\.so[.\d]*$"
 )
 DRIVER = re.compile(r"/(libcuda|libnvidia-ml|libnvidia-ptxjitcompiler)\.so[.\d]*$")  # the host's, mounted
@@ -27,6 +27,8 @@ def by_kind(paths: list[str]) -> dict[str, list[str]]:
     """CUDA's libraries among the paths, by name without version and hash."""
     found: dict[str, list[str]] = {}
     for path in paths:
+        if "/wsl/drivers/" in path:  # WSL's libcuda is a loader in /usr/lib/wsl/lib for the one of Windows
+            continue
         if match := _LIBRARY.search(path) or DRIVER.search(path):
             found.setdefault(match[1], []).append(path)
     return found

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from app.doctor.inside import Inside
 from app.host.checks import Answer, check, failed, passed, skipped, warned
 from app.host.locks import blocks, lock_hash
-from app.host.variants import VARIANTS
+from app.host.variants import DEFAULT_INDEX, TORCH, VARIANTS
 
 REINSTALL = "put the locked packages back: `invoke clean`, then `invoke up`"
 # Hashed as well as measured: what a run computes with. All files of every package are measured.
@@ -68,8 +68,9 @@ def _variant(inside: Inside, have: dict[str, tuple[str, Path]]) -> str:
     if stamp := _stamp(inside):
         return str(stamp.get("variant"))
     version = have["torch"][0] if "torch" in have else ""
+    number, _, local = version.partition("+")
     # The build of the package index is the CUDA 11.7 one and does not say so in its version.
-    return version.partition("+")[2] or "cu117"
+    return (local or DEFAULT_INDEX) if number == TORCH else ""
 
 
 def _stamp(inside: Inside) -> dict[str, str]:
@@ -88,12 +89,13 @@ def packages(inside: Inside) -> Answer:
     have = installed(inside.site)
     variant = _variant(inside, have)
     if variant not in VARIANTS:
-        return warned(f"torch {have['torch'][0]} is of no variant of the workspace", REINSTALL)
-    torch, runtime, dev = (
+        torch = f"torch {have['torch'][0]}" if "torch" in have else "an environment without torch"
+        return warned(f"{torch} is of no variant of the workspace", "`invoke up` makes the locked environment")
+    wheels, runtime, dev = (
         locked((inside.locks / name).read_text(encoding="utf-8"))
         for name in (f"torch-{variant}.txt", "runtime.txt", "dev.txt")
     )
-    needed = {**torch, **runtime}
+    needed = {**wheels, **runtime}
     missing = [name for name in needed if name not in have]
     moved = [
         f"{name} {have[name][0]} (locked: {version})"
@@ -146,8 +148,9 @@ def files(inside: Inside) -> Answer:
 
 
 def _record(folder: Path) -> Iterator[tuple[Path, int, str]]:
-    """(path, bytes, SHA-256 in base64) of a package's files, without those that are rewritten on purpose: scripts in bin/
-    and bytecode.
+    """(path, bytes, SHA-256 in base64) of a package's files.
+
+    Without those that are rewritten on purpose: scripts in bin/, and bytecode.
     """
     try:
         text = (folder / "RECORD").read_text(encoding="utf-8")

@@ -111,9 +111,16 @@ def cudnn(inside: Inside) -> Answer:
     compiled, found = pair
     nccl = inside.lab.nccl()
     both = f"{found} loaded, compiled against {compiled}" + (f"; NCCL {nccl}" if nccl else "")
-    if found // 1000 != compiled // 1000 or found < compiled // 100 * 100:
+    (major, minor), (wanted_major, wanted_minor) = _release(found), _release(compiled)
+    if major != wanted_major or minor < wanted_minor:
         return failed(both, "take the folder with the other libcudnn out of LD_LIBRARY_PATH or LD_PRELOAD")
     return passed(both)
+
+
+def _release(packed: int) -> tuple[int, int]:
+    """(major, minor) of cuDNN's number: 8700 is 8.7.0, and from 9 on 91002 is 9.10.2."""
+    base = 10000 if packed >= 90000 else 1000
+    return packed // base, packed % base // 100
 
 
 @check("PyTorch", step=5, limit=60, source="app/host/variants.py")

@@ -64,6 +64,7 @@ class FakeLab(Lab):
     seconds: tuple[float, float] | Exception = (0.1, 0.01)
     error: float | Exception = 1e-6
     held: Held | Exception = RELEASED
+    obstacle: str | None = None
     measured: Measured | Exception = RIGHT
 
     def build(self) -> Build:
@@ -107,6 +108,9 @@ class FakeLab(Lab):
 
     def release(self) -> Held:
         return _or_raise(self.held)
+
+    def compiler_obstacle(self) -> str | None:
+        return self.obstacle
 
     def trial(self, name: str, device: str) -> Measured:
         return _or_raise(self.measured)

@@ -82,6 +82,11 @@ def test_a_missing_compiler_is_named() -> None:
     assert "(no-compiler)" in kernels.compiled.look(inside(FakeLab(measured=error))).fix
 
 
+def test_a_python_that_the_compiler_does_not_read_skips() -> None:
+    answer = kernels.compiled.look(inside(FakeLab(obstacle="torch 2.0 compiles for Python up to 3.10")))
+    assert (answer.status, answer.detail) == ("skip", "torch 2.0 compiles for Python up to 3.10")
+
+
 def test_steps_7_to_10_on_this_cpu() -> None:
     lab = Lab()
     with pytest.raises(StepMissingError):

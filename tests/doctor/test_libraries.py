@@ -22,6 +22,12 @@ def test_a_name_with_a_hash_is_the_same_library() -> None:
     assert {name: len(paths) for name, paths in kinds.items()} == {"libcudart": 2, "libcublasLt": 1}
 
 
+def test_wsl_loads_libcuda_in_two_pieces() -> None:
+    assert by_kind(["/usr/lib/wsl/lib/libcuda.so.1", "/usr/lib/wsl/drivers/nv_dispi/libcuda.so.1.1"]) == {
+        "libcuda": ["/usr/lib/wsl/lib/libcuda.so.1"]
+    }
+
+
 def test_the_wheels_own_and_the_hosts_driver_are_well() -> None:
     answer = libraries.look(inside(FakeLab(maps=maps(*WHEEL, f"{SYSTEM}libcuda.so.535.104.05"))))
     assert (answer.status, answer.detail) == ("pass", "4 libraries of CUDA, each once, from the locked wheels")

@@ -86,6 +86,14 @@ def test_variant_by_stamp_and_by_torch(there: Inside, tmp_path: Path) -> None:
     assert "for cu118" in packages.look(plain).detail
 
 
+def test_an_environment_that_is_not_the_workspaces_is_a_warning(there: Inside) -> None:
+    plain = inside(env={}, site=there.site, prefix=there.prefix, locks=there.locks)
+    (there.site / "torch-2.0.1+cu118.dist-info").rename(there.site / "torch-2.11.0.dist-info")
+    assert packages.look(plain).detail == "torch 2.11.0 is of no variant of the workspace"
+    (there.site / "torch-2.11.0.dist-info").rename(there.site / "torch.gone")
+    assert packages.look(plain).status == "warn"
+
+
 def test_locks_that_changed_after_the_installation_are_a_warning(there: Inside) -> None:
     assert there.locks is not None
     stamp = {"variant": "cu118", "lock": lock_hash(there.locks, "cu118", dev=True)}

@@ -119,7 +119,9 @@ CLASH = RuntimeError(
         ((8700, 8700), "pass", "8700 loaded, compiled against 8700; NCCL 2.15.5"),
         ((8700, 8906), "pass", "8906 loaded"),
         ((8700, 8600), "fail", "8600 loaded"),
-        ((8700, 9100), "fail", "9100 loaded"),
+        ((8700, 90100), "fail", "90100 loaded"),
+        ((90100, 91002), "pass", "91002 loaded"),
+        ((91002, 90100), "fail", "90100 loaded"),
         (CLASH, "fail", "RuntimeError: cuDNN version incompatibility"),
     ],
 )
