@@ -1,0 +1,107 @@
+"""A whole recipe for each task. To add one: subclass `Recipe` with its `task`, `model`, `data`; name it in `RECIPES`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import Field
+
+from app.schema.data import Generated, LabelledImages, RunningText, TaggedFiles, TextFiles
+from app.schema.models import GPT, CausalLM, Linear, Pretrained, SmallCNN
+from app.schema.section import Section
+from app.schema.training import Optimizer, Schedule, Trainer
+
+
+class Recipe(Section):
+    """A whole training job. What a task adds is in the subclasses."""
+
+    name: str
+    about: str = ""
+    """One line for `app recipes`."""
+    task: str
+    model: Any
+    data: Any
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    trainer: Trainer = Trainer()
+    tracking: tuple[Literal["wandb", "mlflow"], ...] = ()
+    """Trackers beside metrics.jsonl and TensorBoard."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+
+
+class LinearRegression(Recipe):
+    """Fit a line to points and compare with the closed form."""
+
+    task: Literal["linear-regression"]
+    model: Linear = Linear()
+    data: Generated = Generated()
+
+
+class LogisticRegression(Recipe):
+    """Tell two clouds of points apart and compare with Bayes' rule."""
+
+    task: Literal["logistic-regression"]
+    model: Linear = Linear()
+    data: Generated = Generated()
+
+
+class TextClassification(Recipe):
+    """One label for each text."""
+
+    task: Literal["text-classification"]
+    model: Pretrained
+    data: TextFiles
+
+
+class TextRegression(Recipe):
+    """One number for each text."""
+
+    task: Literal["text-regression"]
+    model: Pretrained
+    data: TextFiles
+
+
+class TokenClassification(Recipe):
+    """A tag for each word of a sentence, to find entities by."""
+
+    task: Literal["token-classification"]
+    model: Pretrained
+    data: TaggedFiles
+
+
+class LanguageModel(Recipe):
+    """Continue text, by our own GPT-2."""
+
+    task: Literal["language-model"]
+    model: GPT = GPT()
+    data: RunningText
+
+
+class CausalLanguageModel(Recipe):
+    """Continue text, by any causal model of transformers."""
+
+    task: Literal["causal-lm"]
+    model: CausalLM
+    data: RunningText
+
+
+class ImageClassification(Recipe):
+    """One class for each image, by a small convolutional network."""
+
+    task: Literal["image-classification"]
+    model: SmallCNN = SmallCNN()
+    data: LabelledImages = LabelledImages()
+
+
+RECIPES: dict[str, type[Recipe]] = {
+    "linear-regression": LinearRegression,
+    "logistic-regression": LogisticRegression,
+    "text-classification": TextClassification,
+    "text-regression": TextRegression,
+    "token-classification": TokenClassification,
+    "language-model": LanguageModel,
+    "causal-lm": CausalLanguageModel,
+    "image-classification": ImageClassification,
+}
+
+AnyRecipe: Any = Annotated[Union[tuple(RECIPES.values())], Field(discriminator="task")]  # made, not written
