@@ -114,6 +114,10 @@ def class_names(name: str, columns: Columns) -> list[str]:
     """The classes of a training file, in order, whole numbers as numbers. Raises DataError where there is but one."""
     texts = read_texts(name, columns)
     names = sorted(set(texts.labels), key=lambda label: (0, int(label), "") if _is_whole(label) else (1, 0, label))
+    numbers = [_number(label) for label in names]
+    if not any(map(math.isnan, numbers)) and not all(map(float.is_integer, numbers)):
+        what = f"the labels are numbers, {names[0]} to {names[-1]}, and not classes"
+        raise DataError(Problem(what, "say task=text-regression", str(texts.path)))
     if len(names) < 2:
         raise DataError(
             Problem(f"every row has the label {names[0]!r}", "training needs at least two classes", str(texts.path))
@@ -163,17 +167,21 @@ def _label_ids(texts: Texts, classes: Sequence[str]) -> np.ndarray[Any, np.dtype
 
 def _numbers(texts: Texts) -> np.ndarray[Any, np.dtype[Any]]:
     """(N,) float32 labels. Raises DataError naming each line whose label is no finite number."""
-    numbers, faults = [], Faults(texts.path)
-    for label, line in zip(texts.labels, texts.lines):
-        try:
-            number = float(label)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
+    numbers, faults = [_number(label) for label in texts.labels], Faults(texts.path)
+    for label, number, line in zip(texts.labels, numbers, texts.lines):
+        if math.isnan(number):
             faults.add(line, f"label {label!r} is not a number", "write a number, with a point for the decimals")
-        numbers.append(number)
     faults.raise_if_any()
     return np.array(numbers, dtype=np.float32)
+
+
+def _number(label: str) -> float:
+    """The finite number that a label is, or nan."""
+    try:
+        number = float(label)
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 def _is_whole(label: str) -> bool:

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 
 from app import cli
 from app.config import load
+from app.data.encode import class_names
+from app.data.files import Columns
 from app.finetune.task import task_of
 from app.finetune.text_regression import correlations, errors
 from app.runs.folder import Run, find
@@ -108,6 +110,18 @@ def test_labels_that_are_no_numbers_are_named(
     assert cli.main(["train", "sentiment", *settings, f"data.train={tmp_path}/train.tsv", "--runs", str(runs)]) == 2
     assert complaint in capsys.readouterr().err
     assert not runs.exists()
+
+
+def test_a_classifier_that_is_given_numbers_names_this_task(
+    settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", "sentiment", *settings[1:], "--runs", str(tmp_path)]) == 2
+    assert "fix: say task=text-regression" in capsys.readouterr().err
+
+
+def test_whole_numbers_may_be_classes(tmp_path: Path) -> None:
+    (tmp_path / "stars.tsv").write_text("fine\t10\nbad\t2\nso\t1.0\n", encoding="utf-8")
+    assert class_names(str(tmp_path / "stars.tsv"), Columns()) == ["2", "10", "1.0"]
 
 
 def test_the_saved_head_carries_the_scale(run: Run) -> None:
