@@ -164,10 +164,10 @@ class Keep(Callback):
         checkpoint["epoch"], checkpoint["global_step"] = here.position.epoch, here.position.step
         checkpoint["callbacks"][self.watch.state_key] = here.watch
         checkpoint["state_dict"].update({f"model.{name}": tensor for name, tensor in here.statistics.items()})
-        everyones: list[rng.States] = [here.random]
+        everyones = [rng.storable(here.random)]
         if trainer.world_size > 1:
             everyones = [{} for _ in range(trainer.world_size)]
-            dist.all_gather_object(everyones, here.random)
+            dist.all_gather_object(everyones, rng.storable(here.random))
         checkpoint[OURS] = {
             "position": asdict(here.position),
             "random": everyones,

@@ -14,23 +14,29 @@ States = dict[str, Any]
 
 
 def capture() -> States:
-    """States of the generators of torch (this process's device), numpy and Python; tensors and plain values only."""
-    kind, keys, *rest = np.random.get_state()
+    """States of the generators of torch (this process's device too), numpy and Python, as they give them: this is done
+    at every step."""
     return {
         "torch": torch.get_rng_state(),
         "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
-        "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
+        "numpy": np.random.get_state(),
         "python": random.getstate(),
     }
 
 
+def storable(states: States) -> States:
+    """The same in tensors and plain values."""
+    kind, keys, *rest = states["numpy"]
+    return {**states, "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), *rest]}
+
+
 def restore(states: States) -> None:
-    """Put the generators back to where `capture` found them."""
+    """Put the generators back to where `capture` found them. Takes either form."""
     torch.set_rng_state(states["torch"])
     for state in states["cuda"]:
         torch.cuda.set_rng_state(state)
     kind, keys, *rest = states["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    np.random.set_state((kind, np.asarray(keys).astype(np.uint32), *rest))
     random.setstate(states["python"])
 
 

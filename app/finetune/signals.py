@@ -40,7 +40,6 @@ class Stop:
     def handled(self) -> Iterator[None]:
         """Take the signals over for the length of a block. Main thread only. A stop leaves it as SystemExit."""
         before = {each: signal.getsignal(each) for each in SIGNALS}
-        self.signum = self.held = 0
         self.active = True
         self.take_over()
         try:
@@ -50,6 +49,7 @@ class Stop:
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
+            self.signum = self.held = 0
             self.active = False
 
     def take_over(self) -> None:

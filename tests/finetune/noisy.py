@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from app import config
+from app.cli import main
 from app.data.batch import Batch
-from app.finetune import task
+from app.finetune import task, training
 from app.finetune.regression import LinearRegressionTask
 from app.finetune.task import Forward, Judged, Loss
+from app.runs import checkpoints
 from app.schema import Recipe
 
 EXAMPLES = 52  # batches of 8, 7 an epoch, accumulated by 3: steps of 3, 3 and 1 batches, the last of 4 examples
@@ -76,15 +79,21 @@ def recipe(*overrides: str) -> Recipe:
     return config.load("hello-linear", [*SETTINGS, *overrides])
 
 
-def train(arguments: list[str], log: Path) -> None:
-    """`app train` of the noisy task in a process of its own, its output in a file."""
-    import sys
-
-    from app.cli import main
-
+def train(arguments: list[str], log: Path, environment: dict[str, str], slow_save: float = 0.0) -> None:
+    """`app train` of the noisy task in a process of its own, its output in a file; saving may be made slow."""
     register()
     torch.set_num_threads(1)
+    os.environ.update(environment)
     with log.open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    write = checkpoints.write_tensors
+
+    def slow(tensors: dict[str, Tensor], path: Path) -> None:
+        print("saving", flush=True)
+        time.sleep(slow_save)
+        write(tensors, path)
+
+    checkpoints.write_tensors = slow
+    assert training  # imported here, so that a process that is forked from one that knows this module starts at once
     sys.exit(main(["train", *arguments]))
