@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -76,19 +77,20 @@ def test_quick_is_done_in_a_second_and_without_torch() -> None:
 
 
 @pytest.mark.slow
-def test_a_whole_run_passes_here_and_takes_its_time_limit() -> None:
-    """Every CPU check passes, the GPU ones skip with the reason; 20 s on two free cores, more where others compute."""
+def test_a_whole_run_passes_here_within_its_time() -> None:
+    """Every CPU check passes, the GPU ones skip with the reason. 20 s on two cores are 40 s of processor time, which,
+    unlike the clock, does not count what else the machine is doing.
+    """
     env = {**os.environ, "HF_HUB_OFFLINE": "1"}
     argv = [sys.executable, "-m", "app.cli", "doctor", "--json"]
-    begin = time.perf_counter()
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=200, env=env)
-    seconds = time.perf_counter() - begin
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=250, env=env)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     document = json.loads(done.stdout)
     assert [r["name"] for r in document["results"]] == NAMES
-    unwell = [r for r in document["results"] if r["status"] in ("warn", "fail")]
-    assert unwell == []
+    assert [r for r in document["results"] if r["status"] in ("warn", "fail")] == []
     assert all(r["detail"] for r in document["results"])
-    assert seconds < 150
+    assert (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime) < 40
 
 
 def explain(*argv: str) -> int:
