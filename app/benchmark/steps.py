@@ -5,9 +5,13 @@ One step is one optimizer step on the batch of median size, the same for every s
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -151,16 +155,26 @@ def build_cells(
         except torch.cuda.OutOfMemoryError:
             budget.skip(label, "no memory for it beside the settings that it is timed against")
             continue
+        except RuntimeError as error:
+            if not compiled:
+                raise
+            budget.skip(label, f"torch could not compile it: {str(error).strip().splitlines()[0]}")
+            continue
         reference = cell.gate.reference
         if not compiled:
             built = time.monotonic() - start
-        if compiled and not cell.loop.module.compiled:
-            budget.skip(label, "torch could not compile the model")
+        if compiled and not really_compiled(cell.loop.session):
+            budget.skip(label, "torch could not compile the model; the step fell back to eager")
         elif not cell.gate.passed:
             budget.skip(label, f"{gate_text(cell.gate)}: no speed is printed")
         else:
             cells[precision, compiled] = cell
     return cells
+
+
+def really_compiled(session: Session) -> bool:
+    """Whether the model has a compiled form that has not fallen back to the model itself."""
+    return any(getattr(form, "forward", form) is not session.model for form in session.module.compiled)
 
 
 def compile_estimate(session: Session) -> float:
@@ -175,7 +189,7 @@ def build_cell(
     name: str, settings: Sequence[str], micro: Sequence[Batch], reference: float | None, device: torch.device
 ) -> Cell:
     """Prepare one setting, take its loss before any step, and make the first step. Raises WorkspaceError."""
-    with PeakMemory(device) as peak:
+    with PeakMemory(device) as peak, empty_compiler_caches():
         session = prepare(load(name, settings))
         loop = BareLoop.alone(session, device)
         loss = loop.loss(micro)
@@ -186,6 +200,20 @@ def build_cell(
     precision = session.precision.word
     gate = Gate(loss, loss if reference is None else reference, TOLERANCE[precision])
     return Cell(precision, session.recipe.trainer.compile, loop, gate, peak.bytes, first)
+
+
+@contextmanager
+def empty_compiler_caches() -> Iterator[None]:
+    """Inductor and Triton find nothing of earlier runs, so that what compiling costs is all of it."""
+    names = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+    before = {name: os.environ.get(name) for name in names}
+    with TemporaryDirectory(prefix="bench-compiler-", ignore_cleanup_errors=True) as folder:
+        os.environ.update({name: str(Path(folder, name.lower())) for name in names})
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def time_cells(
@@ -223,7 +251,12 @@ def find(
 
 
 def host_seconds(cell: Cell, matmul_rate: float, bandwidth: float, device: torch.device) -> float:
-    """What the host needs for a step whatever is in the batch: a step on one example, less its work at the limits."""
+    """What the host needs for a step whatever is in the batch: a step on one example, less its work at the limits.
+
+    0 for a compiled step: one example is a new shape, which would be compiled anew.
+    """
+    if cell.compiled:
+        return 0.0
     settings = cell.loop.session.recipe.trainer
     one = [cell.loop.session.splits.train[np.zeros(1, dtype=np.int64)]] * settings.accumulate
     timing = measure({"one": lambda: cell.loop.step(one)}, clock_for(device), seconds=1.0)["one"]
