@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from app.config import nearest, shipped_or_local
+from app.data import hub
 from app.errors import DataError, Problem
 
 MOST_PROBLEMS = 20  # beyond this many a list of faults helps nobody
@@ -64,7 +65,9 @@ class Faults:
 
 
 def find_file(name: str) -> Path:
-    """Path of a data file. Raises DataError, with the nearest name in that folder, where there is none."""
+    """Path of a data file, fetched where it is the hub's. Raises DataError, with the nearest name in its folder."""
+    if name.startswith(hub.SCHEME):
+        return hub.hub_file(name)
     path = shipped_or_local(name)
     if path.is_file():
         return path

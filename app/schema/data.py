@@ -19,7 +19,7 @@ class Generated(Section):
 
 
 class TextFiles(Section):
-    """Texts with one label each: .tsv, .csv or .jsonl; `shipped:` names a file that comes with the package."""
+    """Texts with one label each: .tsv, .csv or .jsonl, `hub:OWNER/NAME:SPLIT`, or `shipped:` for the package's own."""
 
     train: str
     dev: str
@@ -32,7 +32,7 @@ class TextFiles(Section):
 
 
 class TaggedFiles(Section):
-    """Sentences with a tag for each word: CoNLL columns, or .jsonl; `shipped:` names a file of the package.
+    """Sentences with a tag for each word: CoNLL columns, .jsonl, `hub:OWNER/NAME:SPLIT`, or `shipped:` files.
 
     The tags are IOB1, IOB2, IOBES or BILOU, each file in one of them.
     """

@@ -1,0 +1,67 @@
+"""Data sets of the Hugging Face hub, as files: a split becomes a .jsonl in the cache, and is read like any other.
+
+    hub:OWNER/NAME:SPLIT    hub:OWNER/NAME@REVISION:SPLIT    hub:OWNER/NAME/CONFIG@REVISION:SPLIT
+
+What was fetched once is not asked for again, so a run repeats without the hub; with a revision, on any machine.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from app import atomic
+from app.config import cache_folder
+from app.errors import DataError, Problem
+
+SCHEME = "hub:"
+FORM = re.compile(
+    r"hub:(?P<name>[\w.-]+(/[\w.-]+)?)(/(?P<config>[\w.-]+))?(@(?P<revision>[\w.-]+))?:(?P<split>[\w.-]+)"
+)
+OTHERWISE = "fetch it where the hub can be reached, and name its .jsonl, .csv or .tsv file"
+
+
+def hub_file(name: str) -> Path:
+    """The .jsonl file of a split, with the names of classes in place of their numbers. Raises DataError."""
+    form = FORM.fullmatch(name)
+    if form is None:
+        raise DataError(Problem(f"{name} names no split of a hub data set", "write hub:OWNER/NAME:SPLIT"))
+    path = cache_folder() / "hub" / (re.sub(r"[^\w.@-]", "_", name.removeprefix(SCHEME)) + ".jsonl")
+    if not path.is_file():
+        rows = _fetched(name, form["name"], form["config"], form["revision"], form["split"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(path, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in plain_rows(rows)))
+    return path
+
+
+def _fetched(name: str, dataset: str, config: str | None, revision: str | None, split: str) -> Any:
+    import datasets
+
+    for library in ("datasets", "huggingface_hub"):
+        logging.getLogger(library).setLevel(logging.ERROR)  # each of five attempts would be told at length
+    try:
+        return datasets.load_dataset(dataset, config, revision=revision, split=split)
+    except (OSError, ValueError, RuntimeError) as error:  # what its many ways to fail have in common
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError(Problem(f"{name} cannot be fetched: {reason[0]}", OTHERWISE)) from error
+
+
+def plain_rows(rows: Any) -> Iterator[dict[str, Any]]:
+    """Rows of a `datasets.Dataset`; a class is its name, and a class that is not given (-1) is left out."""
+    named = {column: _names(feature) for column, feature in rows.features.items()}
+    for row in rows:
+        values = {column: change(row[column]) if (change := named[column]) else row[column] for column in row}
+        yield {column: value for column, value in values.items() if value is not None}
+
+
+def _names(feature: Any) -> Callable[[Any], Any] | None:
+    """How the values of a column become the names of their classes; None where they have none."""
+    if hasattr(feature, "int2str"):
+        return lambda number: feature.int2str(number) if number is not None and number >= 0 else None
+    inner = getattr(feature, "feature", None)
+    name_of = _names(inner) if inner is not None and not isinstance(inner, dict) else None
+    return name_of and (lambda numbers: [name_of(number) for number in numbers])
