@@ -179,23 +179,16 @@ def doctor(
 ) -> int:
     """Say whether this machine can run the workspace, and what to type where it cannot."""
     from app.host.choose import Wishes
-    from app.host.explain import advice
+    from app.host.explain import answer, text_of
     from app.host.preflight import doctor as examine
     from app.host.world import World
 
     if explain:
-        known = advice(_text(explain))
+        known = answer(text_of([explain]))
         print(known or "nothing is known about this message")
         return 0 if known else 1
     world = World()
     return examine(Wishes.of(world.env, variant, backend, gpus), world, json, strict)
-
-
-def _text(given: str) -> str:
-    """What an argument stands for: standard input, a file's text, or itself."""
-    if given == "-":
-        return sys.stdin.read()
-    return Path(given).read_text(errors="replace") if "\n" not in given and Path(given).is_file() else given
 
 
 def _beside_the_engine(backend: str) -> str:

@@ -11,13 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from app.doctor.apart import run_apart
 from app.doctor.inside import Inside
 from app.doctor.register import APART, BESIDE, QUICK
 from app.host.checks import Result, Table, exit_code, report, run, verdict
-from app.host.explain import catalogue, explain, own, show
+from app.host.explain import answer, catalogue, text_of
 
 
 def doctor(argv: Sequence[str]) -> int:
@@ -74,10 +73,8 @@ def explain_command(argv: Sequence[str]) -> int:
         width = max(len(known.id) for known in catalogue())
         print("\n".join(f"{known.id:<{width}}  {known.means}" for known in catalogue()))
         return 0
-    text = _text(argv)
-    found = [known for known in catalogue() if known.id == text.strip()] or explain(text) or own(text)
-    if found:
-        print("\n\n".join(map(show, found)))
+    if known := answer(text_of(argv)):
+        print(known)
         return 0
     print(
         "error: nothing that is known here fits this text\n"
@@ -85,11 +82,3 @@ def explain_command(argv: Sequence[str]) -> int:
         file=sys.stderr,
     )
     return 1
-
-
-def _text(argv: Sequence[str]) -> str:
-    if not argv or list(argv) == ["-"]:
-        return sys.stdin.read()
-    if len(argv) == 1 and "\n" not in argv[0] and len(argv[0]) < 1000 and Path(argv[0]).is_file():
-        return Path(argv[0]).read_text(encoding="utf-8", errors="replace")
-    return " ".join(argv)

@@ -28,6 +28,7 @@ Made from the code by `{COMMAND}`; do not edit.
 | `app doctor` | inside | does it run: hardware, libraries, kernels against float64, packages against the lock |
 | `app doctor --quick` | inside | the checks marked quick, without torch, in under a second: for health checks |
 | `app doctor explain [TEXT \\| FILE \\| -]` | inside | what an error means here, and what to type |
+| `invoke doctor --explain "TEXT \\| FILE \\| -"` | on the host | the same; `invoke up` asks by itself |
 
 Every check passes, warns, fails or skips with its reason; a warning and a failure say what to type and where the rule
 comes from. Exit code 0, with `--strict` 1 for a warning, 2 for a failure. A check never changes the machine, has a time

@@ -16,6 +16,7 @@ from types import FrameType
 
 from app.errors import HostError, Problem
 from app.host.commands import Command
+from app.host.explain import advice
 from app.host.facts import ROOT
 
 BESIDE = str(Path(sys.executable).parent)
@@ -54,11 +55,13 @@ class Runner:
             return _exit_code(process)
 
     def must(self, command: Command, problem: Problem) -> None:
-        """Run; raise `HostError` with `problem` where it fails, KeyboardInterrupt where it was interrupted."""
-        code = self.run(command)
+        """Run; where it fails say what is known of its message and raise `HostError`; KeyboardInterrupt for Ctrl-C."""
+        code, said = self.observe(command)
         if code == 128 + signal.SIGINT:
             raise KeyboardInterrupt
         if code:
+            if known := advice(said):
+                say(f"\n{known}\n")
             raise HostError(problem)
 
     def observe(self, command: Command) -> tuple[int, str]:

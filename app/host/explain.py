@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -142,6 +143,23 @@ def show(known: Known) -> str:
     lines += [f"  {'type' if i == 0 else '    '}  {line}" for i, line in enumerate(known.type)]
     lines += [f"  {'from' if i == 0 else '    '}  {line}" for i, line in enumerate(known.source)]
     return "\n".join(lines)
+
+
+def answer(text: str) -> str | None:
+    """What to tell someone who asks about `text`: an entry's id, an error that was pasted, or a message of our own."""
+    found = [known for known in catalogue() if known.id == text.strip()] or explain(text) or own(text)
+    return "\n\n".join(map(show, found)) if found else None
+
+
+def text_of(words: Sequence[str]) -> str:
+    """What the words of a command line stand for: standard input (`-` or none), a file's text, or themselves."""
+    if list(words) in ([], ["-"]):
+        return sys.stdin.read()
+    text = " ".join(words)
+    # A pasted error is longer than any path, and the system refuses even to look for such a file.
+    if "\n" not in text and len(text) < 1000 and Path(text).is_file():
+        return Path(text).read_text(encoding="utf-8", errors="replace")
+    return text
 
 
 def advice(text: str) -> str | None:

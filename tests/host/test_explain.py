@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from app.errors import HostError, Problem
-from app.host.explain import Known, advice, catalogue, explain, own, show, squash, unprefixed
+from app.host.commands import Command
+from app.host.console import Runner
+from app.host.explain import Known, advice, answer, catalogue, explain, own, show, squash, text_of, unprefixed
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "errors"
 KNOWN = sorted((FIXTURES / "known").glob("*.txt"))
@@ -110,6 +114,36 @@ def test_advice_says_what_to_type_and_where_it_is_from() -> None:
     assert said is not None
     assert "invoke down && invoke up" in said
     assert "nvidia-docker/issues/1730" in said
+
+
+def test_a_command_that_fails_is_explained_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    """`invoke up`: making the native environment, the image or the container ends like this."""
+    script = "echo '  x Hash mismatch for `torch==2.0.1+cu118`' >&2; exit 1"
+    with pytest.raises(HostError, match="making .venv failed"):
+        Runner().must(Command(("sh", "-c", script)), Problem("making .venv failed", "repeat"))
+    assert "hash-mismatch: A downloaded wheel is not the one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["-"]])
+def test_text_comes_from_standard_input(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("pasted"))
+    assert text_of(words) == "pasted"
+
+
+def test_text_comes_from_a_file_or_the_words_themselves(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("from the log")
+    assert text_of([str(tmp_path / "log")]) == "from the log"
+    assert text_of(["CUDA", "error: x"]) == "CUDA error: x"
+    assert text_of(["x" * 5000]) == "x" * 5000
+
+
+def test_answer_to_an_id_an_error_and_a_message_of_our_own() -> None:
+    assert str(answer(" nvml-unknown\n")).startswith("nvml-unknown: ")
+    assert str(answer("No CUDA GPUs are available")).startswith("no-cuda-device: ")
+    assert answer("error: no such recipe\n  fix: app recipes") == (
+        "workspace: no such recipe\n  type  app recipes\n  from  app/errors.py"
+    )
+    assert answer("what is this") is None
 
 
 def test_own_errors_bring_their_fix() -> None:
