@@ -19,7 +19,7 @@ from app.schema import Pretrained
 
 def tokenizer_of(model: Pretrained) -> Any:
     """The fast tokenizer of a model. Raises ModelError where it has none."""
-    return tokenizer_in(model_folder(model.name, model.revision, weights=False))
+    return tokenizer_in(model_folder(model.name, model.revision, weights=model.pretrained))
 
 
 def tokenizer_in(folder: Path) -> Any:
