@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,4 +186,4 @@ def _number(label: str) -> float:
 
 
 def _is_whole(label: str) -> bool:
-    return label.lstrip("-").isdecimal()
+    return re.fullmatch(r"-?\d+", label) is not None

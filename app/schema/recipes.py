@@ -1,4 +1,4 @@
-"""A whole recipe for each task. To add one: subclass `Recipe` with its `task`, `model`, `data`; name it in `RECIPES`."""
+"""A whole recipe for each task. To add one: subclass `Recipe` with its `task`, `model`, `data`, and list it below."""
 
 from __future__ import annotations
 
