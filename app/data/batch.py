@@ -35,6 +35,10 @@ class Batch:
         """The batch in page-locked memory; torch's loader calls it."""
         return self._each(lambda tensor: tensor.pin_memory())
 
+    def emptied(self) -> Batch:
+        """The same with no examples."""
+        return replace(self._each(lambda tensor: tensor[:0]), useful=0, padded=0, counted=0)
+
     def __len__(self) -> int:
         return len(self.index)
 

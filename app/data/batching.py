@@ -88,10 +88,24 @@ class Batches(Sampler[Indices]):
         return self._count
 
 
+@dataclass(frozen=True)
+class Shared:
+    """A data set that several processes read: it also gives the batch of no examples, which is a process's share of
+    a batch that is smaller than their number."""
+
+    data: DataSet
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, indices: Indices) -> Batch:
+        return self.data[indices] if len(indices) else self.data[np.zeros(1, dtype=np.int64)].emptied()
+
+
 def loader(data: DataSet, batches: Batches, workers: int, pin: bool) -> DataLoader[Batch]:
     """torch's loader over whole batches: `data` is asked for a batch at once, so nothing is collated one by one."""
     return DataLoader(
-        data,  # type: ignore[arg-type]  # a Dataset in torch's sense by shape, not by inheritance
+        data if batches.world == 1 else Shared(data),  # type: ignore[arg-type]  # a Dataset in torch's sense by shape, not by inheritance
         sampler=batches,
         batch_size=None,
         num_workers=workers,

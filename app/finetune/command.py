@@ -23,36 +23,41 @@ def train(argv: Sequence[str]) -> int:
     parser.add_argument("--dry", action="store_true", help="say what the training would be and cost, and do nothing")
     parser.add_argument("--json", action="store_true", help="print the scores as one JSON object on stdout")
     options = parser.parse_intermixed_args(argv)
+    if not (options.recipe or options.resume):
+        parser.error("name a recipe, or a run with --resume")
 
     from app.finetune.signals import STOP
 
     with STOP.handled():
+        from app.config import load
+        from app.runs.folder import find
+
+        overrides = options.overrides
         if options.resume:
-            from app.runs.folder import find
-
             run = find(options.resume, options.runs)
-            overrides = [*([options.recipe] if options.recipe else []), *options.overrides]
-            from app.finetune.training import resume_run
-
-            finished = resume_run(run, overrides)
+            overrides = [*([options.recipe] if options.recipe else []), *overrides]
+            recipe = run.recipe(overrides)
         else:
-            if not options.recipe:
-                parser.error("name a recipe, or a run with --resume")
-            from app.config import load
+            recipe = load(options.recipe, overrides)
+        if options.dry:
+            from app.finetune import dry
+            from app.finetune.session import prepare
 
-            recipe = load(options.recipe, options.overrides)
-            if options.dry:
-                from app.finetune import dry
-                from app.finetune.session import prepare
+            session = prepare(recipe)
+            plan = dry.plan_of(session)
+            print(json.dumps(dry.summary(plan)) if options.json else dry.describe(session, plan))
+            return 0
+        from app.finetune.devices import place, to_start
 
-                session = prepare(recipe)
-                plan = dry.plan_of(session)
-                print(json.dumps(dry.summary(plan)) if options.json else dry.describe(session, plan))
-                return 0
-            from app.finetune.training import train_recipe
+        if (processes := to_start(recipe)) > 1:
+            from app.finetune.launch import launch
 
-            finished = train_recipe(recipe, options.runs)
-    print(json.dumps(finished.summary()) if options.json else finished.text())
+            return launch(["train", *argv], processes)
+        from app.finetune.training import resume_run, train_recipe
+
+        finished = resume_run(run, overrides) if options.resume else train_recipe(recipe, options.runs)
+    if place().first:
+        print(json.dumps(finished.summary()) if options.json else finished.text())
     return 0
 
 

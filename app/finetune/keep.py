@@ -14,15 +14,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
-import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from app import atomic
 from app.errors import Problem, RunError
-from app.finetune import rng
+from app.finetune import devices, rng
 from app.finetune.module import FineTuning
 from app.finetune.position import OURS, Position, at_rest
 from app.finetune.signals import STOP, Stopped
@@ -74,14 +72,14 @@ class Keep(Callback):
             STOP.hold()  # processes that wait for each other must stop at the same place: see _agree
         position = Position()
         if self.resumed:
-            position = Position(**self.resumed["position"])
-            if len(self.resumed["random"]) != trainer.world_size:
-                what = f"the checkpoint was written by {len(self.resumed['random'])} processes, these are "
-                raise RunError(
-                    Problem(f"{what}{trainer.world_size}", "resume with as many devices as before", str(self.run.path))
-                )
-            pl_module.loss_sum, pl_module.loss_weight = self.resumed["loss"]
-            rng.restore(self.resumed["random"][trainer.global_rank])
+            position, processes = Position(**self.resumed["position"]), self.resumed["processes"]
+            if len(processes) != trainer.world_size:
+                what = f"the checkpoint was written by {len(processes)} processes, these are {trainer.world_size}"
+                raise RunError(Problem(what, "resume with as many devices as before", str(self.run.path)))
+            ours = processes[trainer.global_rank]
+            pl_module.loss_sum, pl_module.loss_weight = ours["loss"]
+            self.watch.count_on(ours["watch"])
+            rng.restore(ours["random"])
             self.saved = position.step
         self.boundary = self._here(pl_module, position)
         if position.evaluation_due:
@@ -162,17 +160,12 @@ class Keep(Callback):
         assert here is not None
         checkpoint["loops"]["fit_loop"] = at_rest(checkpoint["loops"]["fit_loop"], here.position)
         checkpoint["epoch"], checkpoint["global_step"] = here.position.epoch, here.position.step
-        checkpoint["callbacks"][self.watch.state_key] = here.watch
         checkpoint["state_dict"].update({f"model.{name}": tensor for name, tensor in here.statistics.items()})
-        everyones = [rng.storable(here.random)]
-        if trainer.world_size > 1:
-            everyones = [{} for _ in range(trainer.world_size)]
-            dist.all_gather_object(everyones, rng.storable(here.random))
+        ours = {"random": rng.storable(here.random), "loss": (here.loss[0].cpu(), here.loss[1]), "watch": here.watch}
         checkpoint[OURS] = {
             "position": asdict(here.position),
-            "random": everyones,
-            "loss": here.loss,
             "records": here.records,
+            "processes": devices.gathered(ours),
         }
 
     def _here(self, module: FineTuning, position: Position) -> Boundary:
@@ -181,7 +174,7 @@ class Keep(Callback):
             position,
             rng.capture(),
             (module.loss_sum, module.loss_weight),
-            self.watch.state_dict(),
+            self.watch.counted(),
             self._records(),
             {f"{n}.{name}": buffer.clone() for n, m in norms for name, buffer in m.named_buffers(recurse=False)},
         )
@@ -193,11 +186,7 @@ class Keep(Callback):
         """Stop where a signal came; of many processes all at once, when one of them got it."""
         if trainer.world_size == 1:
             STOP.check()
-            return
-        asked = torch.tensor(STOP.signum, device=trainer.strategy.root_device)
-        dist.all_reduce(asked, dist.ReduceOp.MAX)
-        if signum := int(asked):
-            STOP.signum = signum
+        elif signum := int(devices.highest(STOP.signum)):
             raise Stopped(signum)
 
     def _evaluate(self, trainer: pl.Trainer) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from app.data.batch import Batch
+from app.finetune import devices
 from app.finetune.optimizers import build_optimizer, build_schedule, clip_gradients
-from app.finetune.task import Forward, Judged, Scores, Task
+from app.finetune.task import Forward, Judged, Loss, Scores, Task
 from app.models.adapters import Unfreezing
 from app.schema import Recipe
 
@@ -49,8 +49,8 @@ class FineTuning(pl.LightningModule):
         sum of their gradients is corrected once, before the step. Lightning divides by `accumulate` and, on many
         devices, by their number; both are taken back here.
         """
-        loss = self.task.loss(self.forward_model, batch)
-        weight = self._over_devices(loss.weight)
+        loss = self.task.loss(self.forward_model, batch) if len(batch) else self._no_loss()
+        (weight,) = devices.summed(loss.weight)
         if self.weight == 0.0:
             self.first_weight = weight
         self.weight += weight
@@ -106,23 +106,17 @@ class FineTuning(pl.LightningModule):
         self.validation_step(batch, _)
 
     def take_loss(self) -> float:
-        """Mean training loss since the last call; waits for the device, so not every step."""
-        mean = float(self.loss_sum) / self.loss_weight if self.loss_weight else float("nan")
+        """Mean training loss since the last call, over all processes; waits for the device, so not every step."""
+        total, weight = devices.summed(float(self.loss_sum), self.loss_weight)
+        mean = total / weight if weight else float("nan")
         self.loss_sum, self.loss_weight = torch.zeros(()), 0.0
         return mean
 
-    def _over_devices(self, weight: float) -> float:
-        if self.trainer.world_size == 1:
-            return weight
-        total = torch.tensor(weight, dtype=torch.float64, device=self.device)
-        dist.all_reduce(total)
-        return float(total)
+    def _no_loss(self) -> Loss:
+        """For a batch whose examples are all with other processes, which wait for this one's gradients."""
+        return Loss(sum(p.sum() for p in self.model.parameters() if p.requires_grad) * torch.zeros(()), 0)
 
     def _everyones(self) -> list[Judged]:
         """The judgements of every process, each example once, in the order of the data."""
-        gathered: list[list[Judged]] = [self.judged]
-        if self.trainer.world_size > 1:
-            gathered = [[] for _ in range(self.trainer.world_size)]
-            dist.all_gather_object(gathered, self.judged)
-        unique = {judged.index: judged for part in gathered for judged in part}
+        unique = {judged.index: judged for part in devices.gathered(self.judged) for judged in part}
         return [unique[index] for index in sorted(unique)]

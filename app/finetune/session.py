@@ -7,7 +7,6 @@ folder; the benchmark prepares a session without one and drives the same trainin
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -17,8 +16,8 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -28,6 +27,7 @@ from app.errors import ConfigError, Problem
 from app.finetune import precision
 from app.finetune.allocator import keep_freed_memory
 from app.finetune.compiling import compiled
+from app.finetune.devices import place
 from app.finetune.keep import Keep
 from app.finetune.module import FineTuning
 from app.finetune.position import Position, position_in
@@ -36,7 +36,7 @@ from app.finetune.watch import Watch
 from app.models import peaks
 from app.runs.checkpoints import SafeCheckpoints
 from app.runs.folder import Run
-from app.runs.records import JsonLines
+from app.runs.records import Events, JsonLines
 from app.schema import Recipe
 
 NEVER = sys.maxsize
@@ -93,10 +93,10 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
     pl.seed_everything(recipe.seed, workers=True)
     model = task.model()
     settings = recipe.trainer
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    batches = Batches(
-        splits.train.lengths, Cut(settings.batch_size, settings.batch_tokens, True, recipe.seed), rank, world
-    )
+    here, cut = place(), Cut(settings.batch_size, settings.batch_tokens, True, recipe.seed)
+    batches = Batches(splits.train.lengths, cut, here.rank, here.world)
+    if not here.first:
+        pl.seed_everything(recipe.seed + here.rank, workers=True)  # the same dropout everywhere would be half of it
     steps = total_steps(recipe, len(batches))
     module = FineTuning(task, model, recipe, steps)
     if settings.compile and (form := compiled(model)):
@@ -125,16 +125,14 @@ def build_trainer(
     recipe: Recipe, chosen: precision.Precision, callbacks: list[pl.Callback], run: Run | None, steps: int
 ) -> pl.Trainer:
     """Lightning's Trainer, with its own records, checkpoints and bars off: ours are `callbacks` and the loggers."""
-    settings = recipe.trainer
+    settings, here = recipe.trainer, place()
     loggers: list[Logger] = []
     if run:
-        loggers = [JsonLines(run.metrics), TensorBoardLogger(str(run.path), name="", version="")]
+        loggers = [JsonLines(run.metrics), Events(run.path)]
     return pl.Trainer(
         accelerator=settings.accelerator,
-        devices=settings.devices
-        if settings.accelerator != "cpu" and torch.cuda.is_available()
-        else max(1, settings.devices if settings.devices != "auto" else 1),
-        num_nodes=settings.nodes,
+        devices=here.local_world,
+        num_nodes=here.world // here.local_world,
         strategy=settings.strategy,
         precision=chosen.lightning,
         max_epochs=settings.max_epochs,
@@ -144,7 +142,7 @@ def build_trainer(
         num_sanity_val_steps=0,
         callbacks=callbacks,
         logger=loggers or False,
-        plugins=[SafeCheckpoints()],
+        plugins=[SafeCheckpoints(), TorchElasticEnvironment() if here.world > 1 else LightningEnvironment()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -168,8 +166,8 @@ def evaluation_loader(data: DataSet, recipe: Recipe) -> DataLoader[Batch]:
     settings = recipe.trainer
     tokens = settings.batch_tokens * EVALUATION_FACTOR if settings.batch_tokens else None
     cut = Cut(settings.batch_size * EVALUATION_FACTOR, tokens, shuffle=False)
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    return loader(data, Batches(data.lengths, cut, rank, world), workers=0, pin=False)
+    here = place()
+    return loader(data, Batches(data.lengths, cut, here.rank, here.world), workers=0, pin=False)
 
 
 def total_steps(recipe: Recipe, batches: int) -> int:

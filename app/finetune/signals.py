@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -35,6 +35,10 @@ class Stop:
         """The signal that came; 0 is none."""
         self.held = 0
         self.active = False
+        self.patient = False
+        """Whether a second Ctrl-C waits too: among many processes one must not leave the others alone."""
+        self.at_once: Callable[[int], None] = os._exit
+        """What a second Ctrl-C does, with the exit code."""
 
     @contextmanager
     def handled(self) -> Iterator[None]:
@@ -83,8 +87,8 @@ class Stop:
             raise Stopped(self.signum)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> Any:
-        if self.signum and signum == signal.SIGINT:
-            os._exit(128 + signum)
+        if self.signum and signum == signal.SIGINT and not self.patient:
+            self.at_once(128 + signum)
         if not self.signum:
             self.signum = signum
             self.check()

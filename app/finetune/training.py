@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from app import atomic
+from app.finetune.devices import from_first, joined
 from app.finetune.resume import restart
 from app.finetune.session import Session, prepare
 from app.finetune.task import Scores, Splits
@@ -51,20 +53,21 @@ def train_recipe(recipe: Recipe, runs: Path) -> Finished:
     """Train into a new run folder. Nothing is written where the recipe, the data or the model is wrong."""
 
     def new_run(splits: Splits) -> Run:
-        return folder.create(recipe, manifest.manifest_of(recipe, splits.digests()), runs)
+        return from_first(lambda: folder.create(recipe, manifest.manifest_of(recipe, splits.digests()), runs))
 
-    session = prepare(recipe, new_run)
-    assert session.run is not None
-    with session.run.in_use():
-        return carry_out(session, None)
+    with joined(recipe) as here:
+        session = prepare(recipe, new_run)
+        assert session.run is not None
+        with session.run.in_use() if here.first else nullcontext():
+            return carry_out(session, None)
 
 
 def resume_run(run: Run, overrides: Sequence[str] = ()) -> Finished:
     """Go on with a run that was stopped, to the same bits as if it had not been."""
-    with run.in_use():
-        again = restart(run, overrides)
+    with joined(run.recipe(list(overrides))) as here, run.in_use() if here.first else nullcontext():
+        again = from_first(lambda: restart(run, overrides))
         session = prepare(again.recipe, again.same_data)
-        again.rewind()
+        from_first(again.rewind)
         return carry_out(session, again.checkpoint)
 
 
@@ -72,7 +75,8 @@ def carry_out(session: Session, checkpoint: Path | None) -> Finished:
     """Train from the beginning or from a checkpoint, score, and write what a finished run leaves behind."""
     started = time.perf_counter()
     assert session.run is not None
-    print(announcement(session), file=sys.stderr)
+    if session.trainer.is_global_zero:
+        print(announcement(session), file=sys.stderr)
     session.fit(checkpoint)
     scores = {"dev": session.evaluate("dev")}
     if session.splits.test is not None:
@@ -81,7 +85,8 @@ def carry_out(session: Session, checkpoint: Path | None) -> Finished:
     if concluded:
         scores["check"] = concluded
     finished = Finished(session.run, scores, session.watch.speeds(), time.perf_counter() - started)
-    finish(session, finished)
+    if session.trainer.is_global_zero:
+        finish(session, finished)
     return finished
 
 

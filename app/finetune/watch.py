@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
 from app.data.batch import Batch
+from app.finetune import devices
 from app.finetune.module import FineTuning
 
 COUNTED = ("examples", "useful", "padded", "flops", "seconds", "totals", "total_seconds")
@@ -86,13 +87,14 @@ class Watch(Callback):
         if self.bar:
             self.bar.close()
 
-    def state_dict(self) -> dict[str, Any]:
-        """What was counted so far; part of a checkpoint."""
+    def counted(self) -> dict[str, Any]:
+        """What was counted so far; `Keep` has it in the checkpoint."""
         return {name: getattr(self, name) for name in COUNTED}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def count_on(self, counted: dict[str, Any]) -> None:
+        """Go on from what was counted when a checkpoint was written."""
         for name in COUNTED:
-            setattr(self, name, state_dict[name])
+            setattr(self, name, counted[name])
 
     def speeds(self) -> dict[str, float]:
         """Over the whole training: examples, useful and padded tokens a second of training time."""
@@ -107,6 +109,8 @@ class Watch(Callback):
 
     def _record(self, trainer: pl.Trainer, module: FineTuning) -> None:
         loss, rate = module.take_loss(), trainer.optimizers[0].param_groups[0]["lr"]
+        counted = devices.summed(self.examples, self.useful, self.padded, self.flops)
+        self.examples, self.useful, self.padded, self.flops = (*map(int, counted[:3]), counted[3])
         record = {
             "train/loss": loss,
             "lr": rate,

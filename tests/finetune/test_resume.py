@@ -217,4 +217,4 @@ def test_a_run_in_use_is_left_alone(whole: Run) -> None:
 
 def test_what_a_watch_counts_is_all_in_its_state() -> None:
     plain = {name for name, value in vars(Watch("x", 1, 1)).items() if isinstance(value, (int, float, dict))}
-    assert plain - set(Watch("x", 1, 1).state_dict()) == {"steps", "every", "mark", "last_step"}
+    assert plain - set(Watch("x", 1, 1).counted()) == {"steps", "every", "mark", "last_step"}
