@@ -58,7 +58,8 @@ class Watch(Callback):
         self.examples += len(batch)
         self.useful += batch.useful
         self.padded += batch.padded
-        self.flops += pl_module.task.flops(pl_module.model, batch)
+        if self.peak_flops:
+            self.flops += pl_module.task.flops(pl_module.model, batch)
         if trainer.global_step == self.last_step:  # a micro-batch within an accumulation
             self._pass_time()
             return

