@@ -15,10 +15,7 @@ from app.config import load
 from app.finetune import compiling
 from app.finetune.session import prepare
 
-here = pytest.mark.skipif(
-    compiler_obstacle() is not None or not shutil.which("g++"),
-    reason="torch.compile needs its Python and a C++ compiler",
-)
+COMPILES = compiler_obstacle() is None and shutil.which("g++")
 
 
 @pytest.mark.slow
