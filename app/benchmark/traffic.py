@@ -112,7 +112,7 @@ _FLOPS: Mapping[Any, Count] = {
     aten.baddbmm: _product(1, 2),
     aten.convolution: _convolution,
     aten.convolution_backward: _convolution_backward,
-    # 2 products forward; 4 backward and the recomputation of the first. Operators of torch 2.0 and of later releases.
+    # 2 products forward, 4 backward; that fused kernels compute the first of them again is how they save memory.
     **{
         getattr(aten, name): _attention(0 if products == 2 else 1, 1 if products == 2 else 2, products)
         for name, products in {
@@ -120,10 +120,10 @@ _FLOPS: Mapping[Any, Count] = {
             "_scaled_dot_product_efficient_attention": 2,
             "_scaled_dot_product_cudnn_attention": 2,
             "_scaled_dot_product_flash_attention_for_cpu": 2,
-            "_scaled_dot_product_flash_attention_backward": 5,
-            "_scaled_dot_product_efficient_attention_backward": 5,
-            "_scaled_dot_product_cudnn_attention_backward": 5,
-            "_scaled_dot_product_flash_attention_for_cpu_backward": 5,
+            "_scaled_dot_product_flash_attention_backward": 4,
+            "_scaled_dot_product_efficient_attention_backward": 4,
+            "_scaled_dot_product_cudnn_attention_backward": 4,
+            "_scaled_dot_product_flash_attention_for_cpu_backward": 4,
         }.items()
         if hasattr(aten, name)
     },

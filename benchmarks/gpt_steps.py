@@ -1,0 +1,82 @@
+"""Milliseconds a step of gpt-char, in a process of its own: this package, or a plain eager float32 loop.
+
+python -m benchmarks.gpt_steps plain --data input.txt --steps 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+from benchmarks.sides import stdout_for_the_answer
+
+WARM_UP = 20  # steps that are not counted: allocations, the first touch of every page, the compiler
+
+
+def ours(settings: Sequence[str], steps: int) -> list[float]:
+    """Seconds of each step in the package's own training, loading and Lightning included."""
+    from lightning.pytorch.callbacks import Callback
+
+    from app.config import load
+    from app.finetune.session import prepare
+
+    marks: list[float] = []
+
+    class Marks(Callback):  # type: ignore[misc]
+        def on_train_batch_end(self, *_: Any) -> None:
+            marks.append(time.perf_counter())
+
+    session = prepare(load("gpt-char", [*settings, f"trainer.max_steps={steps}"]))
+    trainer: Any = session.trainer
+    trainer.callbacks.append(Marks())
+    trainer.fit(session.module, session.train_loader)
+    return [after - before for before, after in zip(marks, marks[1:])]
+
+
+def plain(settings: Sequence[str], steps: int) -> list[float]:
+    """Seconds of each step of the loop that one writes first: float32, eager, torch's AdamW, the same batches."""
+    import torch
+    from torch.nn.utils.clip_grad import clip_grad_norm_
+
+    from app.config import load
+    from app.finetune.session import prepare
+
+    session = prepare(load("gpt-char", [*settings, "trainer.precision=fp32", "trainer.deterministic=false"]))
+    recipe, model = session.recipe, session.model
+    chosen = recipe.optimizer
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=chosen.lr, betas=chosen.betas, weight_decay=chosen.weight_decay
+    )
+    model.train()
+    marks = []
+    for batch, _ in zip(chain.from_iterable(repeat(session.train_loader)), range(steps)):
+        loss = session.task.loss(model, batch)
+        optimizer.zero_grad(set_to_none=True)
+        mean: Any = loss.total / loss.weight
+        mean.backward()
+        clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        marks.append(time.perf_counter())
+    return [after - before for before, after in zip(marks, marks[1:])]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpt_steps", description=__doc__)
+    parser.add_argument("side", choices=("ours", "plain"))
+    parser.add_argument("--data", type=Path, required=True, help="a text file")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    options = parser.parse_intermixed_args(argv)
+    with stdout_for_the_answer():
+        settings = [f"data.train={options.data}", *options.overrides]
+        seconds = (ours if options.side == "ours" else plain)(settings, options.steps + WARM_UP)
+    print(json.dumps(seconds[WARM_UP:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""This package beside what a user would take instead: transformers' Trainer, and a plain loop. An hour on two cores.
+
+    python -m benchmarks.peers                        # everything, five rounds, the whole data sets
+    python -m benchmarks.peers --tasks sentiment --rounds 2 --limit 300
+
+The sides take turns, each in a process of its own, so that a machine that changes changes for all of them. `ours` runs
+twice a round: what it differs by from itself is the noise. A ratio only counts where both sides reach the same score on
+dev. The limit is this machine's matmul rate over the operations of the tokens without padding. Writes one JSON file and
+one Markdown page into benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.atomic import write_json, write_text
+from app.benchmark import machine, noise
+from app.benchmark.matmul import product
+from app.benchmark.report import number, table, verdict
+from app.benchmark.timer import Timing, clock_for, measure, summarize
+from app.models.peaks import Precision
+from benchmarks.sides import JOBS
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).resolve().parent / "results"
+DATA = ROOT.parent / "shared" / "data"
+FILES = {
+    "sentiment": (DATA / "sst2" / "train.tsv", DATA / "sst2" / "dev.tsv"),
+    "ner": (DATA / "wnut17" / "wnut17train.conll", DATA / "wnut17" / "emerging.dev.conll"),
+}
+TEXT = DATA / "tinyshakespeare" / "input.txt"
+TURNS = ("trainer-default", "ours", "trainer-best", "ours-again")
+WANTED = {"trainer-default": 2.0, "trainer-best": 1.3}  # at least so many times as fast
+WANTED_GPT = 0.75  # at most this part of the plain loop's time
+# Parameters of all-MiniLM-L6-v2 beside its embedding tables: 6 layers of 12 C^2 + 13 C, C = 384.
+MULTIPLYING = 6 * (12 * 384**2 + 13 * 384)
+
+
+def worker(module: str, *arguments: str) -> Any:
+    """What a process of its own printed as JSON. Its own words go to stderr where it fails."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def first_examples(source: Path, limit: int, target: Path) -> Path:
+    """The first `limit` examples of a file, lines or blocks of lines; the file itself for 0."""
+    if not limit:
+        return source
+    separator = "\n" if source.suffix == ".tsv" else "\n\n"
+    text = "\n".join(line.rstrip() for line in source.read_text(encoding="utf-8-sig").splitlines())
+    target.write_text(separator.join(text.split(separator)[:limit]) + "\n", encoding="utf-8")
+    return target
+
+
+def matmul_rates(device: torch.device) -> dict[str, float]:
+    """FLOP/s of a 2,048 cube in float32 and bf16: the limit that both sides are set against."""
+    side = 2048 if device.type == "cpu" else 8192
+    calls = {}
+    precisions: tuple[tuple[Precision, torch.dtype], ...] = (("fp32", torch.float32), ("bf16", torch.bfloat16))
+    for precision, dtype in precisions:
+        a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+        calls[precision] = product(a, b, precision)
+    timings = measure(calls, clock_for(device), seconds=4.0)
+    return {precision: 2.0 * side**3 / timing.median for precision, timing in timings.items()}
+
+
+def race(task: str, rounds: int, limit: int, device: torch.device) -> dict[str, Any]:
+    """All rounds of one task: raw results, speeds, ratios round by round, scores, and nearness to the limit."""
+    train, dev = FILES[task]
+    raw: dict[str, list[dict[str, Any]]] = {turn: [] for turn in TURNS}
+    rates: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        few = first_examples(train, limit, Path(scratch, train.name))
+        files = ["--task", task, "--train", str(few), "--dev", str(dev)]
+        for number_ in range(rounds):
+            rates.append(matmul_rates(device))
+            for turn in TURNS:
+                side = "ours" if turn == "ours-again" else turn
+                raw[turn].append(worker("benchmarks.sides", side, *files))
+                print(f"{task} round {number_ + 1} {turn}: {json.dumps(raw[turn][-1])}", file=sys.stderr, flush=True)
+    speeds = {turn: [done["examples"] / done["seconds"] for done in raw[turn]] for turn in TURNS}
+    ratios = {peer: spread([a / b for a, b in zip(speeds["ours"], speeds[peer])]) for peer in WANTED}
+    again = spread([a / b for a, b in zip(speeds["ours"], speeds["ours-again"])])
+    scores = {turn: spread([done["score"] for done in raw[turn]]) for turn in TURNS}
+    equal = all(scores["ours"].median >= scores[peer].median - JOBS[task].tolerance for peer in WANTED)
+    tokens = raw["ours"][0]["tokens"] / raw["ours"][0]["examples"]
+    rate = {p: spread([found[p] for found in rates]).median for p in rates[0]}
+    limits = {p: value / (6 * MULTIPLYING * tokens) for p, value in rate.items()}
+    return {
+        "examples": raw["ours"][0]["examples"],
+        "tokens_an_example": tokens,
+        "speeds": {turn: vars(spread(values)) for turn, values in speeds.items()},
+        "ratios": {peer: vars(timing) for peer, timing in ratios.items()},
+        "self_against_self": vars(again),
+        "scores": {turn: vars(timing) for turn, timing in scores.items()},
+        "score": JOBS[task].score,
+        "equal_scores": equal,
+        "matmul_flops": rate,
+        "limits": limits,
+        "raw": raw,
+    }
+
+
+def gpt_char(rounds: int, steps: int) -> dict[str, Any]:
+    """Milliseconds a step: the package with its recipe's settings, and the plain loop, in turns."""
+    turns = ("ours", "plain", "ours-again")
+    found: dict[str, list[float]] = {turn: [] for turn in turns}
+    for number_ in range(rounds):
+        for turn in turns:
+            side = turn.partition("-")[0]
+            seconds = worker("benchmarks.gpt_steps", side, "--data", str(TEXT), "--steps", str(steps))
+            found[turn].append(1e3 * summarize(seconds).median)
+            print(f"gpt-char round {number_ + 1} {turn}: {found[turn][-1]:.1f} ms a step", file=sys.stderr, flush=True)
+    return {
+        "milliseconds": {turn: vars(spread(values)) for turn, values in found.items()},
+        "ratio": vars(spread([a / b for a, b in zip(found["ours"], found["plain"])])),
+        "self_against_self": vars(spread([a / b for a, b in zip(found["ours"], found["ours-again"])])),
+        "raw": found,
+    }
+
+
+def overheads(device: torch.device, seconds: float) -> dict[str, Any]:
+    """Lightning's own milliseconds a step, by recipe."""
+    from app.benchmark.overhead import lightning_overhead
+    from app.config import load
+    from app.finetune.session import prepare
+
+    found = {}
+    for recipe in ("hello-linear", "gpt-char", "sentiment"):
+        session = prepare(load(recipe, ["trainer.max_epochs=1000000", "trainer.max_steps=1000000"]))
+        kernel = lightning_overhead(session, device, seconds)
+        found[recipe] = {name: vars(figure) | {"limit": None} for name, figure in kernel.figures.items()}
+    return found
+
+
+def spread(values: Sequence[float]) -> Timing:
+    """Median, 10th and 90th percentile and count, of whatever the values are."""
+    return summarize(values)
+
+
+def shown(found: dict[str, Any], unit: str = "") -> str:
+    """A median with its spread."""
+    return f"{number(found['median'])}{unit} ({number(found['p10'])} to {number(found['p90'])}, n {found['n']})"
+
+
+def race_page(task: str, found: dict[str, Any]) -> str:
+    """One task as a table, with what was wanted and whether it was reached."""
+    lines = []
+    for turn in TURNS:
+        limit = found["limits"]["fp32" if turn == "trainer-default" else "bf16"]
+        near = f"{found['speeds'][turn]['median'] / limit:.0%} of {number(limit)}"
+        lines.append((turn, shown(found["speeds"][turn]), near, shown(found["scores"][turn])))
+    head = ("side", "sentences/s", "of the limit at its precision", f"dev {found['score']}")
+    sentences = [
+        f"## {task}: {found['examples']} sentences of {found['tokens_an_example']:.1f} tokens",
+        table(head, lines),
+    ]
+    for peer, least in WANTED.items():
+        reached = "reached" if found["ratios"][peer]["median"] >= least else "NOT reached"
+        sentences.append(
+            f"- {shown(found['ratios'][peer])} times as fast as {peer}; at least {least} is wanted: {reached}."
+        )
+    gate = "passed" if found["equal_scores"] else "FAILED: the ratios do not count"
+    sentences.append(f"- Equal scores on dev: {gate}. Self against self: {shown(found['self_against_self'])}.")
+    rates = ", ".join(f"{p} {number(rate / 1e9)} GFLOP/s" for p, rate in found["matmul_flops"].items())
+    sentences.append(
+        f"- The limit: measured matmul rate ({rates}) over 6 operations a multiplying parameter and token."
+    )
+    return "\n\n".join(sentences[:2]) + "\n\n" + "\n".join(sentences[2:])
+
+
+def gpt_page(found: dict[str, Any]) -> str:
+    """gpt-char's steps."""
+    lines = [(turn, shown(timing)) for turn, timing in found["milliseconds"].items()]
+    reached = "reached" if found["ratio"]["median"] <= WANTED_GPT else "NOT reached"
+    sentence = (
+        f"- {shown(found['ratio'])} of the plain eager float32 loop's time; at most {WANTED_GPT} is wanted: {reached}."
+    )
+    again = f"- Self against self: {shown(found['self_against_self'])}."
+    title = "## gpt-char: 4 layers, width 128, context 64, batch 12"
+    return "\n\n".join((title, table(("side", "ms a step"), lines), f"{sentence}\n{again}"))
+
+
+def overhead_page(found: dict[str, Any]) -> str:
+    """Lightning's own cost."""
+    lines = [
+        (
+            recipe,
+            *(f"{number(f['value'])} ({number(f['low'])} to {number(f['high'])}, n {f['n']})" for f in row.values()),
+        )
+        for recipe, row in found.items()
+    ]
+    head = ("recipe", "Lightning, ms a step", "bare loop, ms a step", "Lightning's own, ms a step")
+    return "\n\n".join(("## What Lightning adds to a step", table(head, lines)))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.partition("\n")[0])
+    parts = (*FILES, "gpt-char", "overhead")
+    parser.add_argument("--tasks", nargs="+", choices=parts, default=parts, help="default: all")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="the first N training examples; 0 is all")
+    parser.add_argument("--steps", type=int, default=300, help="of gpt-char in each round")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
+    options = parser.parse_args(argv)
+    if not DATA.is_dir():
+        sys.exit(f"the real data sets are not at {DATA}")
+    device = machine.pick_device()
+    checks = [noise.check(device, 2.0)]
+    found: dict[str, Any] = {}
+    pages = []
+    for task in options.tasks:
+        if task in FILES:
+            found[task] = race(task, options.rounds, options.limit, device)
+            pages.append(race_page(task, found[task]))
+        elif task == "gpt-char":
+            found[task] = gpt_char(options.rounds, options.steps)
+            pages.append(gpt_page(found[task]))
+        else:
+            found[task] = overheads(device, seconds=20.0)
+            pages.append(overhead_page(found[task]))
+    checks.append(noise.check(device, 2.0))
+    made = datetime.now(timezone.utc)
+    stamp = made.isoformat(timespec="seconds")
+    command = " ".join(["python -m benchmarks.peers", *(sys.argv[1:] if argv is None else argv)])
+    where = {**machine.hardware(device), **machine.software(device)}
+    judged = noise.judge(checks)
+    facts = ", ".join(f"{key} {value}" for key, value in where.items())
+    top = ["# Beside the peers", f"{stamp}, `{command}`", f"{facts}.", verdict(judged)]
+    about = {"made": stamp, "command": command, "machine": where, "noise": vars(judged)}
+    options.out.mkdir(parents=True, exist_ok=True)
+    stem = options.out / f"{made:%Y-%m-%d-%H%M}-peers"
+    write_json(stem.with_suffix(".json"), {**about, **found})
+    write_text(stem.with_suffix(".md"), "\n\n".join([*top, *pages]) + "\n")
+    print("\n\n".join([*top[3:], *pages]))
+    print(f"\n{stem}.json, {stem}.md")
+
+
+if __name__ == "__main__":
+    main()
