@@ -37,6 +37,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         *(f"data.{split}={folder}/{split}.conll" for split in parts),
         "data.max_length=16",
         "trainer.max_epochs=14",
+        "trainer.eval_every=28",
         "trainer.precision=fp32",
         "trainer.batch_size=4",
         "optimizer.lr=5e-3",
