@@ -91,6 +91,7 @@ def _kill(started: Sequence[subprocess.Popen[bytes]]) -> None:
     for process in started:
         if process.poll() is None:
             process.kill()
+            process.wait()
 
 
 def _end(started: Sequence[subprocess.Popen[bytes]], signum: int) -> None:
