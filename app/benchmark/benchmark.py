@@ -22,6 +22,7 @@ from app.finetune.session import prepare
 KERNEL_SHARE = 0.4  # of the time; the rest is the recipes'
 CHECK_SECONDS = 1.5
 RESERVE = 0.05  # for the last check and for writing
+LEAST_SECONDS = 4.0  # to load a recipe and see two of its steps
 OVERHEAD_SHARE = 0.15  # of a recipe's time
 MANY_EPOCHS = "trainer.max_epochs=1000000"  # the overhead ends by time, not by the recipe's length
 
@@ -38,12 +39,14 @@ def run(recipes: Sequence[str], overrides: Sequence[str], budget: Budget) -> Res
     before = machine.state(device)
     checks = [_check(device, budget)]
     say(f"measuring {machine.device_name(device)}: products, memory, attention, optimizer")
-    kernels = measure_kernels(device, limits, budget, KERNEL_SHARE * budget.left)
+    kernels = measure_kernels(device, limits, budget.part(KERNEL_SHARE * budget.left))
     checks.append(_check(device, budget))
     steps: list[Step] = []
     diagnoses: list[Diagnosis] = []
     wanted = list(recipes) or shipped_recipes()
     for place, recipe in enumerate(wanted):
+        if not budget.allows(recipe, LEAST_SECONDS):
+            continue
         share = budget.part((budget.left - RESERVE * budget.seconds) / (len(wanted) - place))
         try:
             beside, found, diagnosis = _recipe(recipe, overrides, device, limits, share)

@@ -109,7 +109,12 @@ def diagnose(found: Findings, others: Sequence[Step], rates: dict[str, float]) -
     first = shares[0]
     unexplained = 1 - sum(part.share for part in shares)
     sentence = f"{found.step.name} is {first.bound}-bound: {first.share:.0%} {_MEANS[first.bound]}"
-    sentence += f"; {unexplained:.0%} is explained by no limit." if unexplained > 0.005 else "."
+    if unexplained > first.share:
+        sentence += (
+            f", as far as limits explain it; {unexplained:.0%} is kernels that run below what this machine reaches."
+        )
+    else:
+        sentence += f"; {unexplained:.0%} is explained by no limit." if unexplained > 0.005 else "."
     if choices:
         best = choices[0]
         how = "measured" if best.measured else "at most"

@@ -5,51 +5,27 @@ One step is one optimizer step on the batch of median size, the same for every s
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
-from app.benchmark.bare import BareLoop, typical
+from app.benchmark.bare import typical
 from app.benchmark.budget import Budget
+from app.benchmark.cells import Cell, Setting, build_cells
 from app.benchmark.diagnose import Findings, diagnose
 from app.benchmark.limits import Limits
-from app.benchmark.memory_use import PeakMemory
-from app.benchmark.results import Diagnosis, Gate, Kernel, Limit, Step, rate
-from app.benchmark.step_figures import compile_figures, gate_text, step_figures
+from app.benchmark.results import Diagnosis, Kernel, Limit, Step, rate
+from app.benchmark.step_figures import compile_figures, step_figures
 from app.benchmark.timer import Timing, clock_for, measure, summarize
 from app.benchmark.traffic import Traffic
 from app.config import load
 from app.data.batch import Batch
-from app.errors import WorkspaceError
 from app.finetune.session import Session, prepare
-from app.models.peaks import PRECISIONS, Precision
 
-# Relative distance of the loss from float32's that a precision explains: its rounding over a dozen layers, no more.
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "tf32": 2e-3, "fp16": 5e-3, "bf16": 2e-2}
-Setting = tuple[Precision, bool]  # and whether it is compiled
 LOOKED_AT = 40  # batches of which the median one is taken, and over which padding and loading are measured
-STEPS_A_CELL = 6  # steps for which there must be time for a setting to be timed at all: warm-up and a few rounds
-
-
-@dataclass
-class Cell:
-    """One setting of the recipe, ready to be timed."""
-
-    precision: Precision
-    compiled: bool
-    loop: BareLoop
-    gate: Gate
-    memory: int | None
-    """Bytes, model, gradients and optimizer included."""
-    first_seconds: float
-    """The first step, which compiles."""
 
 
 @dataclass(frozen=True)
@@ -118,102 +94,6 @@ def load_batches(session: Session, seconds: float) -> tuple[Kernel, list[Batch]]
         bytes=0.0,
     )
     return kernel, batches
-
-
-def build_cells(
-    session: Session,
-    asked: tuple[str, Sequence[str]],
-    micro: Sequence[Batch],
-    own: Setting,
-    device: torch.device,
-    budget: Budget,
-) -> dict[Setting, Cell]:
-    """Prepare float32 for its loss, then the recipe's own setting, then the others while there is time.
-
-    `asked`: the recipe's name or path and the overrides, from which each setting is loaded anew.
-    """
-    name, (source, overrides) = session.recipe.name, asked
-    wanted = [("fp32", False), own, *((p, False) for p in PRECISIONS), *((p, True) for p in PRECISIONS)]
-    cells: dict[Setting, Cell] = {}
-    refused: set[Precision] = set()
-    reference: float | None = None
-    built = 0.0
-    for precision, compiled in dict.fromkeys(wanted):
-        label = f"{name} {precision} {'compiled' if compiled else 'eager'}"
-        timing = STEPS_A_CELL * sum(cell.first_seconds for cell in cells.values() if not cell.compiled)
-        compiling = compile_estimate(session) if compiled else 0.0
-        if precision in refused or not budget.allows(label, timing + built + compiling):
-            continue
-        start = time.monotonic()
-        settings = [f"trainer.precision={precision}", f"trainer.compile={str(compiled).lower()}"]
-        try:
-            cell = build_cell(source, [*overrides, *settings], micro, reference, device)
-        except WorkspaceError as error:
-            refused.add(precision)
-            budget.skip(f"{name} {precision}", error.problems[0].what)
-            continue
-        except torch.cuda.OutOfMemoryError:
-            budget.skip(label, "no memory for it beside the settings that it is timed against")
-            continue
-        except RuntimeError as error:
-            if not compiled:
-                raise
-            budget.skip(label, f"torch could not compile it: {str(error).strip().splitlines()[0]}")
-            continue
-        reference = cell.gate.reference
-        if not compiled:
-            built = time.monotonic() - start
-        if compiled and not really_compiled(cell.loop.session):
-            budget.skip(label, "torch could not compile the model; the step fell back to eager")
-        elif not cell.gate.passed:
-            budget.skip(label, f"{gate_text(cell.gate)}: no speed is printed")
-        else:
-            cells[precision, compiled] = cell
-    return cells
-
-
-def really_compiled(session: Session) -> bool:
-    """Whether the model has a compiled form that has not fallen back to the model itself."""
-    return any(getattr(form, "forward", form) is not session.model for form in session.module.compiled)
-
-
-def compile_estimate(session: Session) -> float:
-    """Seconds that compiling a step and its evaluation may take, by the size of the model: an upper guess.
-
-    Seen on two cores: 5 s for one layer, 25 to 60 s for transformers of 40 and 110 modules.
-    """
-    return 5.0 + 0.6 * sum(1 for _ in session.model.modules())
-
-
-def build_cell(
-    name: str, settings: Sequence[str], micro: Sequence[Batch], reference: float | None, device: torch.device
-) -> Cell:
-    """Prepare one setting, take its loss before any step, and make the first step. Raises WorkspaceError."""
-    with PeakMemory(device) as peak, empty_compiler_caches():
-        session = prepare(load(name, settings))
-        loop = BareLoop.alone(session, device)
-        loss = loop.loss(micro)
-        start = time.perf_counter()
-        loop.step(micro)
-        wait_for(device)
-        first = time.perf_counter() - start
-    precision = session.precision.word
-    gate = Gate(loss, loss if reference is None else reference, TOLERANCE[precision])
-    return Cell(precision, session.recipe.trainer.compile, loop, gate, peak.bytes, first)
-
-
-@contextmanager
-def empty_compiler_caches() -> Iterator[None]:
-    """Inductor and Triton find nothing of earlier runs, so that what compiling costs is all of it."""
-    names = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
-    before = {name: os.environ.get(name) for name in names}
-    with TemporaryDirectory(prefix="bench-compiler-", ignore_cleanup_errors=True) as folder:
-        os.environ.update({name: str(Path(folder, name.lower())) for name in names})
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def time_cells(
@@ -295,9 +175,3 @@ def count_traffic(cell: Cell, micro: Sequence[Batch]) -> Traffic:
     with traffic:
         cell.loop.step(micro)
     return traffic
-
-
-def wait_for(device: torch.device) -> None:
-    """Let the device finish what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
