@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ def compiled(model: nn.Module) -> Forward | None:
     if obstacle:
         _say(obstacle)
         return None
+    # torch 2.0 tries the vector instructions out by running `python -c "import torch ..."`; where the first `python` on
+    # PATH is another one, the check fails without a word and no loop is vectorised.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return CompiledForward(model)
 
 
