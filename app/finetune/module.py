@@ -90,7 +90,8 @@ class FineTuning(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         loader: Any = self.trainer.val_dataloaders
-        self.scores = self.task.score(self._everyones(), loader.dataset)
+        self.judged = self._everyones()
+        self.scores = self.task.score(self.judged, loader.dataset)
 
     def on_test_epoch_start(self) -> None:
         self.judged = []
@@ -100,7 +101,8 @@ class FineTuning(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         loader: Any = self.trainer.test_dataloaders
-        self.scores = self.task.score(self._everyones(), loader.dataset)
+        self.judged = self._everyones()
+        self.scores = self.task.score(self.judged, loader.dataset)
 
     def predict_step(self, batch: Batch, _: int) -> None:
         self.validation_step(batch, _)

@@ -139,6 +139,10 @@ class Task(ABC, Generic[R]):
         """The lines of `predict`'s JSONL; `judged` is in the order of the data, each example once."""
         return map(self.describe, judged)
 
+    def settle(self, model: nn.Module, judged: Sequence[Judged], dev: DataSet) -> bool:
+        """Choose on dev what the loss does not, a threshold for example; whether the trained model is another now."""
+        return False
+
     def conclude(self, model: nn.Module) -> Scores | None:
         """What a finished training is checked against beyond its test set, where there is such a thing."""
         return None

@@ -79,6 +79,8 @@ def carry_out(session: Session, checkpoint: Path | None) -> Finished:
         print(announcement(session), file=sys.stderr)
     session.fit(checkpoint)
     scores = {"dev": session.evaluate("dev")}
+    if session.task.settle(session.model, session.module.judged, session.splits.dev):
+        scores["dev"] = session.evaluate("dev")
     if session.splits.test is not None:
         scores["test"] = session.evaluate("test")
     concluded = session.task.conclude(session.model)

@@ -6,10 +6,15 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app import cli
+from app.config import load
+from app.data.encode_tagged import EncodedTags
 from app.data.tagged import read_tagged
+from app.finetune.tagging import TokenClassificationTask
+from app.finetune.task import Judged, task_of
 from app.runs.folder import Run, find
 from tests.finetune.small_bert import small_bert
 
@@ -102,6 +107,38 @@ def test_transformers_loads_the_model_with_its_tags(run: Run) -> None:
     inputs = AutoTokenizer.from_pretrained(run.model)("a story was dull", return_tensors="pt")
     said = [model.config.id2label[i] for i in model(**inputs).logits[0].argmax(1).tolist()]
     assert said[1:-1] == ["O", "B-WORK", "O", "B-VIEW"]
+
+
+def test_a_tagger_too_ready_to_say_o_is_made_less_so(settings: list[str]) -> None:
+    task = task_of(load("ner", settings))
+    assert isinstance(task, TokenClassificationTask)
+    dev = task.data("dev")
+    assert dev is not None and task.names == ["O", "B-VIEW", "I-VIEW", "B-WORK", "I-WORK"]
+    model = task.model()
+    bias = model.get_parameter("classifier.bias")
+    before = bias.detach().clone()
+    judged = []
+    for window in range(len(dev)):
+        scores = np.full((len(dev.truth(window)), 5), -9.0, dtype=np.float32)
+        for row, name in zip(scores, dev.truth(window)):
+            row[0], row[name] = (-0.1, -0.1) if name == 0 else (-0.3, -1.4)  # O leads by 1.1 where it is wrong
+        judged.append(Judged(window, 1.0, len(scores), scores))
+    assert task.settle(model, judged, dev)
+    assert task.lead == 1.25  # the least of the quarters that is enough
+    assert (before - bias).tolist() == [1.25, 0.0, 0.0, 0.0, 0.0]
+    assert "O is the answer only where it leads by 1.25" in task.score(judged, dev).tables
+
+
+def test_a_tagger_that_is_right_is_left_alone(settings: list[str]) -> None:
+    task = task_of(load("ner", settings))
+    dev = task.data("dev")
+    assert isinstance(dev, EncodedTags)
+    model = task.model()
+    right = [
+        Judged(window, 0.0, len(dev.truth(window)), np.log(np.eye(5, dtype=np.float32)[dev.truth(window)] + 1e-6))
+        for window in range(len(dev))
+    ]
+    assert not task.settle(model, right, dev)
 
 
 @pytest.mark.parametrize(
