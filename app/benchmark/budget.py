@@ -49,7 +49,6 @@ class Budget:
         """Whether `seconds` are left; notes `name` as skipped where they are not."""
         if self.left >= seconds:
             return True
-        self.skip(
-            name, f"takes about {seconds:.0f} s and {max(self.left, 0):.0f} s of the {self.seconds:.0f} s were left"
-        )
+        left = f"{max(self.left, 0):.0f} s of its {self.seconds:.0f} s were left"
+        self.skip(name, f"takes about {seconds:.0f} s and {left}: give a longer --budget")
         return False

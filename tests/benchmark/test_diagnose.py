@@ -95,3 +95,8 @@ def test_workers_are_no_lever_where_there_are_some() -> None:
     waiting = replace(BASE, input_seconds=0.2)
     assert levers(waiting, [], {})[0].what == "trainer.workers=2"
     assert all(lever.what != "trainer.workers=2" for lever in levers(replace(waiting, workers=4), [], {}))
+
+
+def test_a_step_that_no_limit_explains_says_so() -> None:
+    slow = replace(BASE, step=replace(BASE.step, seconds=1.0))
+    assert "as far as limits explain it; 98% is kernels below" in diagnose(slow, [slow.step], {}).sentence

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -105,3 +106,15 @@ def test_with_the_other_cores_kept_busy_the_self_check_says_noisy() -> None:
             process.kill()
             process.wait()
     assert not verdict.quiet
+
+
+def test_the_budget_holds(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "app.cli", "bench", "--budget", "120s", "--out", str(tmp_path)]
+
+    def run() -> float:
+        start = time.monotonic()
+        subprocess.run(command, check=True, capture_output=True)
+        return time.monotonic() - start
+
+    assert believed(run) <= 120
+    assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.md", "bench.html"}

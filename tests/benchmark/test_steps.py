@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
-from app.benchmark import steps
+from app.benchmark import cells, steps
 from app.benchmark.budget import Budget
 from app.benchmark.limits import Limits
 from app.benchmark.memory_use import PeakMemory
@@ -36,11 +39,29 @@ def test_a_recipe_is_measured_in_its_precisions_and_diagnosed() -> None:
 
 
 def test_a_loss_that_is_off_stops_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(steps.TOLERANCE, "fp32", -1.0)
+    monkeypatch.setitem(cells.TOLERANCE, "fp32", -1.0)
     budget = Budget(4)
     found = steps.measure_recipe("hello-linear", SETTINGS, CPU, limits(), budget)
     assert all(step.precision != "fp32" for step in found.steps)
     assert any("no speed is printed" in item.reason for item in budget.skipped)
+
+
+def test_where_the_time_ends_nothing_is_half_measured() -> None:
+    budget = Budget(0.001)
+    found = steps.measure_recipe("hello-linear", SETTINGS, CPU, limits(), budget)
+    assert found.steps == [] and found.diagnosis is None
+    assert any(item.name == "hello-linear fp32 eager" and "--budget" in item.reason for item in budget.skipped)
+
+
+def test_compiler_caches_are_empty_inside_and_back_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/cache/inductor")
+    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
+    with cells.empty_compiler_caches():
+        inside = os.environ["TORCHINDUCTOR_CACHE_DIR"]
+        assert inside != "/cache/inductor" and not Path(inside).exists()
+        assert os.environ["TRITON_CACHE_DIR"] != inside
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/cache/inductor"
+    assert "TRITON_CACHE_DIR" not in os.environ
 
 
 def test_a_wrong_recipe_is_the_users_error() -> None:
