@@ -1,0 +1,73 @@
+"""What the Dockerfile, bake file and compose files say about variants is what app/host/variants.py says. No engine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.host import commands
+from app.host.variants import VARIANTS, Variant
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
+STAGES = {name: base for base, name in re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.M)}
+
+
+def base_of(stage: str) -> str:
+    """The image that an alias leads to."""
+    while stage in STAGES:
+        stage = STAGES[stage]
+    return stage
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
+def test_the_dockerfile_has_each_variants_bases(variant: Variant) -> None:
+    assert base_of(f"{variant.name}-runtime") == variant.runtime_base
+    assert base_of(f"{variant.name}-dev") == variant.dev_base
+    assert base_of(f"{variant.name}-slim") == variant.slim_base
+
+
+def test_the_dockerfile_has_no_other_variant() -> None:
+    named = {match[1] for match in (re.fullmatch(r"(\w+)-(runtime|slim)", name) for name in STAGES) if match}
+    assert named - {"variant"} == set(VARIANTS)
+
+
+def test_both_images_have_the_same_environment() -> None:
+    """They have no stage in common to inherit it from, so it stands there twice."""
+    runtime, dev = DOCKERFILE.split("AS runtime\n")[1].split("AS dev\n")
+    settings = [set(re.findall(r"^(?:ENV|    )\s*([A-Z_]+=\S+)", part, re.M)) for part in (runtime, dev)]
+    assert settings[1] - settings[0] == {"PYTHONPATH=/workspace"}
+    assert settings[0] <= settings[1]
+    for instruction in ("ENTRYPOINT", "HEALTHCHECK", "WORKDIR", "USER"):
+        lines = [re.findall(rf"^{instruction} .*$", part, re.M) for part in (runtime, dev)]
+        assert lines[0] == lines[1] != []
+
+
+def test_the_dockerfile_asks_for_no_frontend_from_a_registry() -> None:
+    assert not re.match(r"#\s*syntax\s*=", DOCKERFILE)
+
+
+def test_bake_builds_every_variant_and_target() -> None:
+    bake = (ROOT / "docker" / "bake.hcl").read_text()
+    lists = {name: re.findall(r'"(\w+)"', items) for name, items in re.findall(r"(\w+)\s*= \[(.*)\]", bake)}
+    assert lists["variant"] == list(VARIANTS)
+    assert set(lists["stage"]) == set(commands.TARGETS)
+
+
+def test_compose_has_the_services_that_app_host_names() -> None:
+    whole = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    assert whole["name"] == commands.PROJECT
+    assert commands.SERVICE in whole["services"]
+    for overlay in ("gpu", "cdi"):
+        named = yaml.safe_load((ROOT / "docker" / f"compose.{overlay}.yaml").read_text())["services"]
+        assert set(named) <= set(whole["services"])
+
+
+def test_no_service_listens_beyond_this_machine() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
