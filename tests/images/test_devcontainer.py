@@ -47,6 +47,11 @@ def place(cli: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     place.mkdir()
     copy_checkout(place / "checkout")
     shutil.copytree(cli.parents[2], place / "tool")
+    # The tool asks for its user's name, and this machine has no such user.
+    answer = place / "bin" / "id"
+    answer.parent.mkdir()
+    answer.write_text('#!/bin/sh\n[ "$*" = "-u -n" ] && echo someone || exec /usr/bin/id "$@"\n')
+    answer.chmod(0o755)
     for path in [place, *place.rglob("*")]:
         os.chown(path, HOST_USER, HOST_USER, follow_symlinks=False)
     yield place
@@ -79,7 +84,13 @@ def devcontainer(
     shutil.copy2(ca_bundle, theirs)
     theirs.chmod(0o644)
     project = f"gpu-workspace-test-{uuid.uuid4().hex[:8]}"
-    env = {**build_env, "HOME": str(place), "WORKSPACE_CA_BUNDLE": str(theirs), "COMPOSE_PROJECT_NAME": project}
+    env = {
+        **build_env,
+        "HOME": str(place),
+        "PATH": f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "WORKSPACE_CA_BUNDLE": str(theirs),
+        "COMPOSE_PROJECT_NAME": project,
+    }
     yield Devcontainer(place, env, [socket.stat().st_gid])
     for box in client.containers.list(all=True, filters={"label": f"com.docker.compose.project={project}"}):
         image = box.image.tags[0] if box.image and box.image.tags else None
@@ -88,7 +99,8 @@ def devcontainer(
             with contextlib.suppress(ImageNotFound):
                 client.images.remove(image)
     client.networks.prune(filters={"label": f"com.docker.compose.project={project}"})
-    client.volumes.get(f"{project}_cache").remove(force=True)
+    for volume in client.volumes.list(filters={"label": f"com.docker.compose.project={project}"}):
+        volume.remove(force=True)
 
 
 @pytest.fixture(scope="module")
