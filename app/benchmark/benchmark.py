@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -55,6 +56,7 @@ def run(recipes: Sequence[str], overrides: Sequence[str], budget: Budget) -> Res
                 raise
             budget.skip(recipe, error.problems[0].what)
             continue
+        gc.collect()  # a Trainer and its module hold each other, and with them a model and its optimizer
         kernels += beside
         steps += found
         diagnoses += [diagnosis] if diagnosis else []

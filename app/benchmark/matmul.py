@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -84,7 +84,9 @@ def sweep(device: torch.device, limits: Limits, budget: Budget, seconds: float) 
     kernels: list[Kernel] = []
     try:
         for shape in shapes:
-            if budget.allows(f"matmul {_text(shape)}", seconds / len(shapes)):
+            if not _fits(shape, precisions, device):
+                budget.skip(f"matmul {_text(shape)}", "the device has no memory for it in every precision at once")
+            elif budget.allows(f"matmul {_text(shape)}", seconds / len(shapes)):
                 calls = {p: _inputs(shape, p, device) for p in precisions}
                 timings = measure(calls, clock, seconds / len(shapes))
                 kernels += [_kernel(shape, p, timings[p], limits) for p in precisions]
@@ -96,6 +98,15 @@ def sweep(device: torch.device, limits: Limits, budget: Budget, seconds: float) 
 def _multiply_float32(mode: str) -> None:
     untyped: Any = torch.set_float32_matmul_precision
     untyped(mode)
+
+
+def _fits(shape: Shape, precisions: Sequence[Precision], device: torch.device) -> bool:
+    """Whether inputs of all precisions and an output fit into four fifths of what is free on a card."""
+    if device.type != "cuda":
+        return True
+    m, n, k = shape
+    needed = sum(bytes_of(precision) * (m * k + k * n + m * n) for precision in precisions)
+    return needed < 0.8 * torch.cuda.mem_get_info(device)[0]
 
 
 def _inputs(shape: Shape, precision: Precision, device: torch.device) -> Callable[[], object]:
