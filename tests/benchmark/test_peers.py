@@ -1,0 +1,82 @@
+"""The race against the peers gives every side the same examples, and says what it found as it found it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import peers
+
+
+def test_the_first_examples_are_lines_or_sentences(tmp_path: Path) -> None:
+    texts = tmp_path / "train.tsv"
+    texts.write_text("one\t1\ntwo\t0\nthree\t1\n")
+    assert peers.first_examples(texts, 2, tmp_path / "few.tsv").read_text() == "one\t1\ntwo\t0\n"
+    tagged = tmp_path / "train.conll"
+    tagged.write_text("\ufeffAda\tB-person\n\nruns\tO\n \nhome\tO\n", encoding="utf-8")
+    few = peers.first_examples(tagged, 2, tmp_path / "few.conll").read_text(encoding="utf-8")
+    assert few == "Ada\tB-person\n\nruns\tO\n"
+
+
+def test_no_limit_is_the_file_itself(tmp_path: Path) -> None:
+    assert peers.first_examples(tmp_path / "all.tsv", 0, tmp_path / "unused") == tmp_path / "all.tsv"
+    assert not (tmp_path / "unused").exists()
+
+
+def test_the_parameters_that_multiply_are_the_encoders() -> None:
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(vocab_size=8, hidden_size=384, num_hidden_layers=6, intermediate_size=1536)
+    assert sum(p.numel() for p in BertModel(config).encoder.parameters()) == peers.MULTIPLYING
+
+
+SPEEDS = {"trainer-default": 30.0, "ours": 100.0, "trainer-best": 75.0, "ours-again": 101.0}
+
+
+@pytest.fixture
+def raced(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A race in which every side answers at once with a known speed and score."""
+
+    def race(scores: dict[str, float]) -> dict[str, Any]:
+        turns = iter(peers.TURNS * 3)
+
+        def worker(module: str, side: str, *arguments: str) -> Any:
+            turn = next(turns)
+            assert side == turn.replace("-again", "")
+            return {
+                "seconds": 10 / SPEEDS[turn],
+                "examples": 10,
+                "tokens": 200,
+                "steps": 1,
+                "score": scores.get(turn, 0.8),
+            }
+
+        monkeypatch.setattr(peers, "worker", worker)
+        monkeypatch.setattr(peers, "matmul_rates", lambda device: {"fp32": 1e11, "bf16": 4e11})
+        return peers.race("sentiment", 3, 0, None)  # type: ignore[arg-type]
+
+    return race
+
+
+def test_ratios_limits_and_noise_are_worked_out(raced: Any) -> None:
+    found = raced({})
+    assert found["ratios"]["trainer-default"]["median"] == pytest.approx(100 / 30)
+    assert found["ratios"]["trainer-best"]["median"] == pytest.approx(100 / 75)
+    assert found["self_against_self"]["median"] == pytest.approx(100 / 101)
+    assert found["limits"]["bf16"] == pytest.approx(4e11 / (6 * peers.MULTIPLYING * 20))
+    assert found["equal_scores"] and json.dumps(found)
+    page = peers.race_page("sentiment", found)
+    assert page.count(": reached.") == 2 and "Equal scores on dev: passed" in page
+
+
+def test_a_faster_side_with_a_worse_score_does_not_count(raced: Any) -> None:
+    page = peers.race_page("sentiment", raced({"ours": 0.7}))
+    assert "FAILED: the ratios do not count" in page
+
+
+def test_a_ratio_that_falls_short_is_said_so(raced: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SPEEDS, "trainer-best", 80.0)
+    assert "at least 1.3 is wanted: NOT reached" in peers.race_page("sentiment", raced({}))
