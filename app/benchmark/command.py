@@ -62,11 +62,13 @@ def compare(argv: Sequence[str]) -> int:
 
     from app.benchmark import compare as comparing
     from app.benchmark import results
+    from app.benchmark.report import verdict
 
     first, second = results.read(options.a), results.read(options.b)
     if not options.anyway:
         comparing.require_comparable(first, second)
     print(comparing.text(comparing.differences(first, second)))
+    print(f"\nA: {verdict(first.noise)}\nB: {verdict(second.noise)}")
     return 0
 
 

@@ -63,19 +63,26 @@ def missing(first: Result, second: Result) -> list[str]:
 
 def text(found: list[Difference]) -> str:
     """A Markdown table, the judged differences marked."""
-    marks = {"same": "", "better": "better", "worse": "WORSE", "not judged": "read once"}
+    marks = {"same": "", "better": "better", "worse": "WORSE", "not judged": "too few samples"}
     lines = [
         (
             item.name,
-            f"{number(item.first.value)} {item.first.unit} (n {item.first.n})",
-            f"{number(item.second.value)} {item.second.unit} (n {item.second.n})",
+            _shown(item.first),
+            _shown(item.second),
+            "none known"
+            if item.second.limit.value is None
+            else f"{number(item.second.limit.value)} {item.second.unit}",
             f"{item.change:+.1%}",
             f"{item.noise:.1%}",
             marks[item.verdict],
         )
         for item in found
     ]
-    return table(("figure", "A", "B", "change", "noise", ""), lines)
+    return table(("figure", "A (10th to 90th percentile)", "B", "limit", "change", "noise", ""), lines)
+
+
+def _shown(figure: Figure) -> str:
+    return f"{number(figure.value)} {figure.unit} ({number(figure.low)} to {number(figure.high)}, n {figure.n})"
 
 
 def _difference(name: str, first: Figure, second: Figure, floor: float) -> Difference:
