@@ -11,7 +11,7 @@ from app.config import nearest
 from app.errors import ModelError, Problem
 from app.models.adapters import adapted
 from app.models.fetch import model_folder
-from app.models.pretrained import built, configured, quiet_transformers
+from app.models.pretrained import built, config_in, configured, quiet_transformers
 from app.schema import CausalLM, Pretrained
 
 
@@ -39,9 +39,7 @@ def causal_model(model: CausalLM, config: Any, vocabulary: int, end: int | None)
 
 def load_causal(folder: Path) -> nn.Module:
     """A model that `save_pretrained` wrote."""
-    transformers = quiet_transformers()
-    config = transformers.AutoConfig.from_pretrained(folder)
-    return built(transformers.AutoModelForCausalLM, folder, config, pretrained=True)
+    return built(quiet_transformers().AutoModelForCausalLM, folder, config_in(folder), pretrained=True)
 
 
 def longest(config: Any) -> int | None:

@@ -7,6 +7,7 @@ Safetensors only. A pickle runs whatever its author wrote into it, and torch 2.0
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from app.errors import ModelError, Problem
 from app.models.catalog import CATALOG, Known, Package
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+INDEX = "model.safetensors.index.json"
+WEIGHTS = ("model.safetensors", INDEX)
+ADAPTER = "adapter_config.json"  # with it transformers loads another model, and an adapter that may be a pickle
 HUB_SECONDS = 10  # how long the hub may take to say whether it has a file, before another source is tried
 WANTED = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
 CONVERT = (
@@ -62,7 +65,12 @@ def checked_folder(folder: Path, weights: bool = True) -> Path:
                 "the folder has no config.json", "name a folder that transformers' save_pretrained wrote", str(folder)
             )
         )
-    if weights and not any((folder / name).is_file() for name in WEIGHTS):
+    if (folder / ADAPTER).is_file():
+        fix = "merge it where it was made: model.merge_and_unload().save_pretrained(FOLDER)"
+        problems.append(Problem("the folder holds an adapter of another model", fix, str(folder)))
+    if weights and not (folder / WEIGHTS[0]).is_file() and (folder / INDEX).is_file():
+        problems += _unsound_shards(folder)
+    elif weights and not any((folder / name).is_file() for name in WEIGHTS):
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES)
         if pickles:
             what = f"the weights are a pickle ({', '.join(pickles)}): loading it would run its author's code"
@@ -78,6 +86,26 @@ def checked_folder(folder: Path, weights: bool = True) -> Path:
     if problems:
         raise ModelError(*problems)
     return folder
+
+
+def _unsound_shards(folder: Path) -> list[Problem]:
+    """What is wrong with the files that an index names: transformers would unpickle one that is no safetensors."""
+    where = str(folder / INDEX)
+    try:
+        shards = sorted(
+            {str(name) for name in json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()}
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [Problem(f"the index of the weights cannot be read: {error}", "download it again", where)]
+    problems = []
+    for name in shards:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            problems.append(
+                Problem(f"the index names {name}, which is no safetensors file of this folder", CONVERT, where)
+            )
+        elif not (folder / name).is_file():
+            problems.append(Problem(f"the index names {name}, which is not there", "download it again", where))
+    return problems
 
 
 def _known(name: str, known: Known) -> Path:
@@ -129,13 +157,14 @@ def _from_hub(name: str, revision: str | None) -> Path:
         raise ModelError(
             Problem(f"{name!r} is neither a folder nor a hub id", "write owner/name, or an existing folder")
         ) from error
-    except HfHubHTTPError as error:
-        raise ModelError(
-            Problem(
-                f"the hub has no {name} that you may read", "check the id and revision, and log in where it is gated"
-            )
-        ) from error
-    except (LocalEntryNotFoundError, OSError) as error:  # no network: requests' errors are OSErrors
+    except (HfHubHTTPError, OSError) as error:  # no network: requests' errors are OSErrors
+        if isinstance(error, HfHubHTTPError) and not isinstance(error, LocalEntryNotFoundError):
+            raise ModelError(
+                Problem(
+                    f"the hub has no {name} that you may read",
+                    "check the id and revision, and log in where it is gated",
+                )
+            ) from error
         raise ModelError(
             Problem(
                 f"{name} is not in the cache and the hub cannot be reached",

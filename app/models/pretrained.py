@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import nn
 
 from app.errors import ModelError, Problem
 from app.models.adapters import adapted
-from app.models.fetch import model_folder
+from app.models.fetch import checked_folder, model_folder
 from app.schema import Pretrained
 
 
@@ -27,7 +28,7 @@ def tokenizer_in(folder: Path) -> Any:
     transformers = quiet_transformers()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=True)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the tokenizers library raises nothing more particular
         raise ModelError(
             Problem("the folder has no tokenizer that can be read", "add tokenizer.json", str(folder))
         ) from error
@@ -77,16 +78,12 @@ def _classifier(kind: Any, model: Pretrained, classes: Sequence[str]) -> nn.Modu
 
 def load_classifier(folder: Path) -> nn.Module:
     """A classifier of texts that `save_pretrained` wrote."""
-    transformers = quiet_transformers()
-    config = transformers.AutoConfig.from_pretrained(folder)
-    return built(transformers.AutoModelForSequenceClassification, folder, config, True)
+    return built(quiet_transformers().AutoModelForSequenceClassification, folder, config_in(folder), True)
 
 
 def load_token_classifier(folder: Path) -> nn.Module:
     """A classifier of words that `save_pretrained` wrote."""
-    transformers = quiet_transformers()
-    config = transformers.AutoConfig.from_pretrained(folder)
-    return built(transformers.AutoModelForTokenClassification, folder, config, True)
+    return built(quiet_transformers().AutoModelForTokenClassification, folder, config_in(folder), True)
 
 
 def quiet_transformers() -> Any:
@@ -101,9 +98,19 @@ def quiet_transformers() -> Any:
     return transformers
 
 
+def config_in(folder: Path) -> Any:
+    """The configuration in a folder. Raises ModelError where it cannot be read, or asks for code of its own."""
+    try:
+        return quiet_transformers().AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        said = str(error).strip().split("\n")[0]
+        fix = "name a folder that save_pretrained wrote"
+        raise ModelError(Problem(f"config.json cannot be used: {said}", fix, str(folder))) from error
+
+
 def configured(folder: Path, model: Pretrained) -> Any:
     """The configuration in a folder, with the recipe's dropout in place of its own."""
-    config = quiet_transformers().AutoConfig.from_pretrained(folder)
+    config = config_in(folder)
     if model.dropout is not None:
         for name in (
             "hidden_dropout_prob",
@@ -124,6 +131,8 @@ def built(kind: Any, folder: Path, config: Any, pretrained: bool, any_head: bool
 
     `any_head`: weights of another size than the configuration's, those of a head for other classes, are left out.
     """
+    if pretrained:
+        checked_folder(folder)
     try:
         made = (
             kind.from_pretrained(folder, config=config, use_safetensors=True, ignore_mismatched_sizes=any_head)
@@ -135,6 +144,9 @@ def built(kind: Any, folder: Path, config: Any, pretrained: bool, any_head: bool
             raise
         what = "the weights bring a head for other classes than the data's"
         raise ModelError(Problem(what, "say model.head=new", str(folder))) from error
+    except (OSError, SafetensorError) as error:
+        what = f"the safetensors weights cannot be read: {str(error).splitlines()[0]}"
+        raise ModelError(Problem(what, "save or download them again", str(folder))) from error
     except (ValueError, KeyError) as error:
         raise ModelError(
             Problem(

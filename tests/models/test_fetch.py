@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,34 @@ def test_all_that_a_folder_lacks_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         fetch.model_folder(str(tmp_path))
     assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize("named", ["pytorch_model.bin", "../elsewhere.safetensors", "absent.safetensors"])
+def test_an_index_may_name_nothing_but_safetensors_of_its_own_folder(tmp_path: Path, named: str) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")
+    (tmp_path / fetch.INDEX).write_text(json.dumps({"weight_map": {"a": named}}))
+    with pytest.raises(ModelError, match="the index names"):
+        fetch.model_folder(str(tmp_path))
+
+
+def test_a_folder_with_an_adapter_is_refused_because_transformers_would_load_its_pickle(tmp_path: Path) -> None:
+    folder = holding(tmp_path / "model")
+    (folder / fetch.ADAPTER).write_text("{}")
+    with pytest.raises(ModelError, match="adapter of another model"):
+        fetch.model_folder(str(folder))
+
+
+def test_a_hub_that_cannot_be_reached_is_not_said_to_lack_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise LocalEntryNotFoundError("cannot find an appropriate cached snapshot folder")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    with pytest.raises(ModelError, match="the hub cannot be reached"):
+        fetch.model_folder(NAME)
 
 
 def test_no_weights_are_fine_where_none_are_asked_for(tmp_path: Path) -> None:
