@@ -32,11 +32,12 @@ from app.finetune.keep import Keep
 from app.finetune.module import FineTuning
 from app.finetune.position import Position, position_in
 from app.finetune.task import Scores, Split, Splits, Task, task_of
+from app.finetune.trackers import trackers
 from app.finetune.watch import Watch
 from app.models import peaks
 from app.runs.checkpoints import SafeCheckpoints
 from app.runs.folder import Run
-from app.runs.records import Events, JsonLines
+from app.runs.records import JsonLines
 from app.schema import Recipe
 
 NEVER = sys.maxsize
@@ -128,7 +129,7 @@ def build_trainer(
     settings, here = recipe.trainer, place()
     loggers: list[Logger] = []
     if run:
-        loggers = [JsonLines(run.metrics), Events(run.path)]
+        loggers = [JsonLines(run.metrics), *trackers(recipe, run)]
     return pl.Trainer(
         accelerator=settings.accelerator,
         devices=here.local_world,

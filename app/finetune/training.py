@@ -18,8 +18,9 @@ from app.finetune.resume import restart
 from app.finetune.session import Session, prepare
 from app.finetune.task import Scores, Splits
 from app.models.trim import parameter_counts
-from app.runs import folder, manifest, report
+from app.runs import curves, folder, manifest, records, report
 from app.runs.folder import Run
+from app.runs.weights import weights_digest
 from app.schema import Recipe
 
 
@@ -111,9 +112,13 @@ def finish(session: Session, finished: Finished) -> None:
         session.task.save(session.model, building)
     summary = finished.summary()
     scores, tables = summary["scores"], {split: found.tables for split, found in finished.scores.items()}
-    atomic.write_text(run.report, report.report(session.recipe, run.manifest(), scores, tables))
+    picture = run.path / "curves.svg"
+    drawn = curves.draw(records.read_records(run.metrics), picture)
+    text = report.report(session.recipe, run.manifest(), scores, tables, picture.name if drawn else None)
+    atomic.write_text(run.report, text)
     run.update(
         precision=session.precision.word,
+        weights_sha256=weights_digest(run.model),
         scores=scores,
         speeds=finished.speeds,
         seconds=summary["seconds"],

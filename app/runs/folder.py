@@ -2,7 +2,7 @@
 
 runs/<recipe>/<UTC time>-<id>/
     run.json        the manifest            recipe.yaml     the resolved recipe
-    metrics.jsonl   one line a record       report.md       scores and tables
+    metrics.jsonl   one line a record       report.md       scores, tables, curves
     checkpoints/    to resume from          model/          the trained model
     events.out.*    for TensorBoard
 """
@@ -97,14 +97,18 @@ def create(recipe: Recipe, manifest: dict[str, Any], root: Path = RUNS) -> Run:
     return run
 
 
+def every(root: Path = RUNS, recipe: str | None = None) -> list[Run]:
+    """All runs, or those of one recipe, oldest first."""
+    return [Run(path.parent) for path in sorted(root.glob(f"{recipe or '*'}/*/run.json"), key=lambda p: p.parent.name)]
+
+
 def find(name: str, root: Path = RUNS) -> Run:
     """A run by the path of its folder, or the newest run of a recipe by the recipe's name. Raises RunError."""
     for path in (Path(name), root / name):
         if (path / "run.json").is_file():
             return Run(path)
-    of_recipe = sorted(path.parent for path in (root / name).glob("*/run.json"))
-    if of_recipe:
-        return Run(of_recipe[-1])
+    if of_recipe := every(root, name):
+        return of_recipe[-1]
     known = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     guess = nearest(name, known)
     fix = f"did you mean {guess}?" if guess else f"`app train {name}` makes one, or give the path of a run's folder"

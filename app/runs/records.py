@@ -1,4 +1,4 @@
-"""The records of a run: metrics.jsonl, one JSON object a line, and TensorBoard's events."""
+"""metrics.jsonl: the records of a run, one JSON object a line, appended as training goes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -45,16 +44,6 @@ class JsonLines(Logger):
             what = f"{self.path.name} could not be written: {error.strerror}"
             fix = f"free some space, then `app train --resume {self.path.parent}`"
             raise RunError(Problem(what, fix, str(self.path.parent))) from error
-
-
-class Events(TensorBoardLogger):
-    """TensorBoard's events, straight in a run's folder."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(str(folder), name="", version="")
-
-    def save(self) -> None:
-        """Lightning would add its hparams.yaml here; the recipe is in recipe.yaml."""
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

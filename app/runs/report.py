@@ -9,9 +9,14 @@ from app.schema import Recipe
 
 
 def report(
-    recipe: Recipe, manifest: Mapping[str, Any], scores: Mapping[str, Mapping[str, float]], tables: Mapping[str, str]
+    recipe: Recipe,
+    manifest: Mapping[str, Any],
+    scores: Mapping[str, Mapping[str, float]],
+    tables: Mapping[str, str],
+    curves: str | None,
 ) -> str:
-    """Markdown of a finished run. `scores`: split to name to number; `tables`: heading to Markdown."""
+    """Markdown of a finished run. `scores`: split to name to number; `tables`: heading to Markdown; `curves`: name of
+    a picture beside the report."""
     names = list(dict.fromkeys(name for values in scores.values() for name in values))
     header = [f"| split | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     rows = [
@@ -27,6 +32,7 @@ def report(
                 f"# {recipe.name}",
                 f"{recipe.task}, started {manifest['started']}, on {devices}.",
                 "\n".join(header + rows),
+                *([f"![loss, scores and learning rate over the steps]({curves})"] if curves else []),
                 *sections,
                 "## Made with",
                 f"{versions}; code {manifest['code'].get('revision') or 'unknown'}; "

@@ -1,0 +1,122 @@
+"""`app reproduce RUN`: train by the recipe of a run again, and say what came out otherwise, to the bit."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.errors import Problem, RunError
+from app.runs.folder import Run
+
+CIRCUMSTANCES = ("versions", "code", "hardware", "precision")
+RESULTS = ("data_sha256", "scores", "weights_sha256")
+FIX = "put back what differs around it (below), or take the new result as the right one"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that was so and is otherwise."""
+
+    what: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.what} was {self.before} and is {self.now}"
+
+
+def reproduce(argv: Sequence[str]) -> int:
+    """Train by the recipe of a finished run again, into a new folder, and compare data, records, scores and weights.
+    Exit code 0 says: the same to the last bit."""
+    parser = argparse.ArgumentParser(prog="app reproduce", description=reproduce.__doc__)
+    parser.add_argument("run", help="folder of a run, or a recipe's name for its newest run")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders are (default: runs)"
+    )
+    options = parser.parse_args(argv)
+
+    from app.finetune.devices import place, to_start
+    from app.finetune.launch import launch
+    from app.finetune.signals import STOP
+    from app.runs.folder import find
+
+    run = find(options.run, options.runs)
+    with STOP.handled():
+        if (processes := to_start(run.recipe())) > 1:
+            return launch(["reproduce", str(run.path), "--runs", str(options.runs)], processes)
+        again = repeat(run, options.runs)
+    if place().first:
+        print(verdict(run, again))
+    return 0
+
+
+def repeat(run: Run, runs: Path) -> Run:
+    """A new run by the recipe of a finished one, on as many threads: sums depend on their number. Raises RunError
+    where the first is not finished, or its recipe was edited since."""
+    import torch
+
+    from app.config import fingerprint
+    from app.finetune.training import train_recipe
+
+    before, recipe = run.manifest(), run.recipe()
+    if not before.get("finished"):
+        raise RunError(Problem("the run is not finished", f"`app train --resume {run.path}` goes on", str(run.path)))
+    if fingerprint(recipe) != before["recipe_sha256"]:
+        what = "recipe.yaml is not the recipe that the run was trained by"
+        raise RunError(Problem(what, "put it back: its sha256 is in run.json", str(run.path)))
+    torch.set_num_threads(before["hardware"]["threads"])
+    again = train_recipe(recipe, runs).run
+    again.update(reproduces=str(run.path))
+    return again
+
+
+def verdict(run: Run, again: Run) -> str:
+    """One line where both are the same. Raises RunError with every difference in what came out, and in what may be the
+    reason."""
+    from app.runs.records import read_records
+
+    before, now = run.manifest(), again.manifest()
+    results = [
+        *differences(before, now, RESULTS),
+        *first_difference(read_records(run.metrics), read_records(again.metrics)),
+    ]
+    around = differences(before, now, CIRCUMSTANCES)
+    if results:
+        reasons = [Problem(str(d), "a reason why bits may differ") for d in around]
+        raise RunError(*(Problem(str(d), FIX, str(again.path)) for d in results), *reasons)
+    for difference in around:
+        print(f"note: {difference}; it made no difference", file=sys.stderr)
+    return f"{again.path} repeats {run.path} to the last bit: weights sha256 {now['weights_sha256']}"
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], names: Sequence[str]) -> list[Difference]:
+    """What two manifests say otherwise under these names, each single value by its path."""
+    return [d for name in names for d in _between(name, before.get(name), now.get(name))]
+
+
+def first_difference(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[Difference]:
+    """The first record that is another one; speeds and memory are not compared."""
+    for a, b in zip(map(_comparable, before), map(_comparable, now)):
+        if a != b:
+            names = [name for name in a.keys() | b.keys() if a.get(name) != b.get(name)]
+            for name in sorted(names):
+                yield Difference(f"{name} at step {a.get('step')}", a.get(name), b.get(name))
+            return
+    if len(before) != len(now):
+        yield Difference("the number of records", len(before), len(now))
+
+
+def _comparable(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value for name, value in record.items() if not name.endswith("/s") and name not in ("mfu", "memory_gib")
+    }
+
+
+def _between(path: str, before: Any, now: Any) -> list[Difference]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [d for key in {**before, **now} for d in _between(f"{path}.{key}", before.get(key), now.get(key))]
+    return [] if before == now else [Difference(path, before, now)]
