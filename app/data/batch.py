@@ -28,7 +28,9 @@ class Batch:
     """Labels that a loss over tokens sums over, where they are fewer than the tokens."""
 
     def to(self, device: torch.device, **options: Any) -> Batch:
-        """The batch on a device; Lightning calls it."""
+        """The batch on a device; Lightning calls it. To a GPU it goes behind what that has still to do: waiting for the
+        copy would be waiting for the step before, at every step."""
+        options.setdefault("non_blocking", device.type == "cuda")
         return self._each(lambda tensor: tensor.to(device, **options))
 
     def pin_memory(self) -> Batch:

@@ -194,7 +194,7 @@ class Keep(Callback):
         repeat an evaluation and some leave one out; here one falls on an optimizer step and happens once."""
         assert self.boundary is not None
         seen = trainer._logger_connector._first_loop_iter  # as Lightning does where it evaluates by its own schedule
-        with rng.kept():
+        with rng.kept(), self.watch.aside():
             trainer.validating = True
             trainer.fit_loop.epoch_loop.val_loop.run()
             trainer.training = True
@@ -207,7 +207,7 @@ class Keep(Callback):
         step = self.boundary.position.step
         if step == self.saved:
             return
-        with STOP.holding():
+        with STOP.holding(), self.watch.aside():
             trainer.save_checkpoint(self.run.checkpoints / f"step-{step:08d}")
             self.saved = step
             if trainer.is_global_zero:

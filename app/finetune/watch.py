@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
@@ -21,7 +23,8 @@ COUNTED = ("examples", "useful", "padded", "flops", "seconds", "totals", "total_
 class Watch(Callback):
     """Counts what goes through each step; every `every` steps writes a record and refreshes the bar.
 
-    Speeds are over the time of training alone: evaluation and checkpoints are not in them.
+    Speeds are over the time of training, from one record to the next, waiting for data included; evaluation and
+    checkpoints are not in them.
     """
 
     def __init__(self, unit: str, steps: int, every: int, peak_flops: float | None = None) -> None:
@@ -45,10 +48,6 @@ class Watch(Callback):
                 dynamic_ncols=True,
                 mininterval=0.5 if sys.stderr.isatty() else 10.0,  # a log file wants few lines
             )
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
-    ) -> None:
         self.mark = time.perf_counter()
 
     def on_train_batch_end(
@@ -61,18 +60,22 @@ class Watch(Callback):
         if self.peak_flops:
             self.flops += pl_module.task.flops(pl_module.model, batch)
         if trainer.global_step == self.last_step:  # a micro-batch within an accumulation
-            self._pass_time()
             return
         self.last_step = trainer.global_step
         if self.bar:
             self.bar.update()
         if trainer.global_step % self.every == 0 or trainer.global_step == self.steps:
-            if pl_module.device.type == "cuda":
-                torch.cuda.synchronize()
             self._pass_time()
             self._record(trainer, pl_module)
-        else:
-            self._pass_time()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """The time of the block is not that of training."""
+        self._pass_time()
+        try:
+            yield
+        finally:
+            self.mark = time.perf_counter()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FineTuning) and pl_module.scores is not None
@@ -104,6 +107,9 @@ class Watch(Callback):
         return {name: self.totals[key] / seconds for key, name in names.items()}
 
     def _pass_time(self) -> None:
+        """Count what has passed since the mark, once the GPU has done what it was given: it runs behind Python."""
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
         now = time.perf_counter()
         self.seconds += now - self.mark
         self.mark = now
