@@ -146,11 +146,14 @@ def app(c: Context, arguments: str, backend: str = "", variant: str = "", gpus: 
 
 
 @workspace_task(
+    iterable=("set",),
     recipe="measure this recipe's steps only (default: every one that ships)",
+    set="override one key of the recipe: --set trainer.batch_size=64; may be repeated",
     budget="time for all of it: 60s, 5m",
 )
 def bench(
     c: Context,
+    set: list[str],
     recipe: str = "",
     budget: str = "5m",
     backend: str = "",
@@ -160,7 +163,7 @@ def bench(
 ) -> int:
     """Measure how fast this machine is and how near the training steps come to it."""
     only = ["--recipe", recipe] if recipe else []
-    return run(the_workspace(backend, variant, gpus, dry), "app", "bench", *only, "--budget", budget)
+    return run(the_workspace(backend, variant, gpus, dry), "app", "bench", *only, *set, "--budget", budget)
 
 
 @workspace_task(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import peers
+from benchmarks.gpt2_step import VOCABULARY, byte_tokenizer
 
 
 def test_the_first_examples_are_lines_or_sentences(tmp_path: Path) -> None:
@@ -80,3 +81,12 @@ def test_a_faster_side_with_a_worse_score_does_not_count(raced: Any) -> None:
 def test_a_ratio_that_falls_short_is_said_so(raced: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SPEEDS, "trainer-best", 80.0)
     assert "at least 1.3 is wanted: NOT reached" in peers.race_page("sentiment", raced({}))
+
+
+def test_the_byte_tokenizer_has_gpt2s_size_and_reads_any_text(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(byte_tokenizer(tmp_path / "made") / "tokenizer.json"))
+    assert tokenizer.get_vocab_size() == VOCABULARY
+    ids = tokenizer.encode("naïve — 東京\n").ids
+    assert len(ids) == len("naïve — 東京\n".encode()) and max(ids) < 256
