@@ -28,7 +28,7 @@ def limits() -> Limits:
 
 
 def test_a_recipe_is_measured_in_its_precisions_and_diagnosed() -> None:
-    budget = Budget(4)
+    budget = Budget(2)
     found = steps.measure_recipe("hello-linear", SETTINGS, CPU, limits(), budget)
     own = next(step for step in found.steps if step.name == "hello-linear fp32 eager")
     assert own.gate.passed and own.flops > 0 and own.bytes > 0 and own.operators > 10
@@ -40,7 +40,7 @@ def test_a_recipe_is_measured_in_its_precisions_and_diagnosed() -> None:
 
 def test_a_loss_that_is_off_stops_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cells.TOLERANCE, "fp32", -1.0)
-    budget = Budget(4)
+    budget = Budget(2)
     found = steps.measure_recipe("hello-linear", SETTINGS, CPU, limits(), budget)
     assert all(step.precision != "fp32" for step in found.steps)
     assert any("no speed is printed" in item.reason for item in budget.skipped)
