@@ -58,7 +58,8 @@ class GPTTask(LanguageTask[LanguageModel]):
         settings = self.recipe.model
         if settings.pretrained:
             return load_gpt2(self.folder, settings.dropout)
-        return GPT(GPTConfig(vocab_size=len(self.vocabulary), dropout=settings.dropout or 0.0, **self._sizes()))
+        config = GPTConfig(len(self.vocabulary), **self._sizes(), dropout=settings.dropout or 0.0, activation="gelu")
+        return GPT(config)
 
     def loss(self, forward: Forward, batch: Batch) -> Loss:
         return Loss(forward(**batch.inputs, targets=batch.labels), batch.useful)

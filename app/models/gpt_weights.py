@@ -20,7 +20,7 @@ from torch import Tensor
 
 from app import atomic
 from app.errors import ModelError, Problem
-from app.models.gpt import GPT, GPTConfig
+from app.models.gpt import GPT, Activation, GPTConfig
 
 WEIGHTS = "model.safetensors"
 PREFIX = "transformer."  # in what GPT2LMHeadModel saves; OpenAI's own upload goes without
@@ -41,11 +41,13 @@ PARTS = {
 }
 TRANSPOSED = ("attention.qkv.weight", "attention.out.weight", "mlp_in.weight", "mlp_out.weight")
 
-# Settings of a GPT2Config that change what the weights mean, and the only value of each that GPT has. A missing one is
-# transformers' default, which is that value.
+ACTIVATIONS: dict[str, Activation] = {"gelu_new": "gelu_new", "gelu_pytorch_tanh": "gelu_new", "gelu": "gelu"}
+
+# Settings of a GPT2Config that change what the weights mean, and the values of each that GPT can follow. A missing one
+# is transformers' default, which is the first.
 FIXED = {
     "model_type": ("gpt2",),
-    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+    "activation_function": tuple(ACTIVATIONS),
     "layer_norm_epsilon": (1e-5,),
     "scale_attn_weights": (True,),
     "scale_attn_by_inverse_layer_idx": (False,),
@@ -77,7 +79,7 @@ def read_gpt2_config(folder: Path, dropout: float | None = None) -> GPTConfig:
     except (OSError, ValueError) as error:
         raise ModelError(Problem(f"config.json cannot be read: {error}", A_GPT2, str(folder))) from error
     problems = [
-        Problem(f"{name} is {values[name]!r}; our GPT-2 has {accepted[0]!r}", ANY_MODEL, str(path))
+        Problem(f"{name} is {values[name]!r}; our GPT-2 knows {accepted}", ANY_MODEL, str(path))
         for name, accepted in FIXED.items()
         if name in values and values[name] not in accepted
     ]
@@ -87,10 +89,11 @@ def read_gpt2_config(folder: Path, dropout: float | None = None) -> GPTConfig:
         problems.append(Problem(f"n_inner is {values['n_inner']}, not 4 x n_embd", ANY_MODEL, str(path)))
     if problems:
         raise ModelError(*problems)
-    trained_with = values.get("resid_pdrop", 0.1)  # transformers' default
+    trained_with = values.get("resid_pdrop", 0.1)  # transformers' default, as is gelu_new
     return GPTConfig(
         **{ours: values[theirs] for ours, theirs in SIZES.items()},
         dropout=trained_with if dropout is None else dropout,
+        activation=ACTIVATIONS[values.get("activation_function", "gelu_new")],
     )
 
 
@@ -127,7 +130,15 @@ def save_gpt2(model: GPT, folder: Path, stop_token: int | None = None) -> None:
     stop = {"bos_token_id": stop_token, "eos_token_id": stop_token}
     atomic.write_json(
         folder / "config.json",
-        {"architectures": ["GPT2LMHeadModel"], **fixed, **sizes, **drops, **stop, "torch_dtype": "float32"},
+        {
+            "architectures": ["GPT2LMHeadModel"],
+            **fixed,
+            "activation_function": model.config.activation,
+            **sizes,
+            **drops,
+            **stop,
+            "torch_dtype": "float32",
+        },
     )
     tensors = {
         PREFIX + hugging_face_name(name): (value.t() if name.endswith(TRANSPOSED) else value).float().contiguous()
