@@ -7,6 +7,8 @@ peak.bytes      # above what was in use before; None where nobody keeps count
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import re
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +20,8 @@ _RESET = Path("/proc/self/clear_refs")  # writing 5 sets the peak back to what i
 
 
 class PeakMemory:
-    """Context that measures the peak above the start. On a CPU it is resident memory: freed pages may stay resident,
-    so a step that reuses what an earlier one left shows less than it would in a fresh process."""
+    """Context that measures the peak above the start. On a CPU it is resident memory, so what is free is given back to
+    the kernel first: pages that an earlier step left would not be counted again."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -32,6 +34,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(self.device)
             self._before = torch.cuda.memory_allocated(self.device)
         else:
+            _give_back()
             self._before = _status("VmRSS") if _reset() else None
         return self
 
@@ -46,6 +49,13 @@ class PeakMemory:
         else:
             now = _status("VmHWM")
         self.bytes = None if now is None else max(0, now - self._before)
+
+
+def _give_back() -> None:
+    gc.collect()
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):  # glibc's; others give back by themselves
+        library.malloc_trim(0)
 
 
 def _reset() -> bool:
