@@ -131,7 +131,12 @@ def read_yaml(path: Path) -> Source:
     source.places[()] = str(path)
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(Problem("a recipe is `key: value` lines", "see `app recipes hello-linear`", str(path)))
-    source.values = _plain(root, (), source, path)
+    try:
+        source.values = _plain(root, (), source, path)
+    except RecursionError as error:
+        raise ConfigError(
+            Problem("an alias (*) stands inside its own anchor (&)", "write it out", str(path))
+        ) from error
     return source
 
 
@@ -140,7 +145,7 @@ def _plain(node: yaml.Node, key: Key, source: Source, path: Path) -> Any:
     if isinstance(node, yaml.MappingNode):
         values: dict[Any, Any] = {}
         for name_node, value_node in node.value:
-            name = yaml.SafeLoader("").construct_object(name_node)
+            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else "?"  # as written: a key is a word
             where = f"{path}:{name_node.start_mark.line + 1}"
             below = (*key, name)
             if name in values:
@@ -150,7 +155,12 @@ def _plain(node: yaml.Node, key: Key, source: Source, path: Path) -> Any:
         return values
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*key, i), source, path) for i, item in enumerate(node.value)]
-    return yaml.SafeLoader("").construct_object(node)
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except (yaml.YAMLError, ValueError):  # a tag of its own, a 13th month
+        what, fix = f"{_dotted(key)}: YAML cannot read {node.value!r}", "put it in quotes if it is text"
+        source.problems.append(Problem(what, fix, f"{path}:{node.start_mark.line + 1}"))
+        return node.value
 
 
 def apply_override(source: Source, override: str) -> None:
@@ -162,7 +172,7 @@ def apply_override(source: Source, override: str) -> None:
         return
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: what looks like a date and is none
         value = text
     *sections, last = name.split(".")
     values, key = source.values, Key()

@@ -109,3 +109,27 @@ def test_identity_depends_on_settings_and_not_on_how_they_were_said(tmp_path: Pa
     other = config.load(recipe_file(tmp_path, GOOD), ["seed=2"])
     assert config.fingerprint(plain) == config.fingerprint(spelt_out) == config.fingerprint(reworded)
     assert config.fingerprint(plain) != config.fingerprint(other)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("name: 2020-13-45", "name: YAML cannot read '2020-13-45'"),
+        ("seed: !!strange 3", "seed: YAML cannot read '3'"),
+        ("? {a: b}\n: c", "?: no such key"),
+        ("7: 1", "7: no such key"),
+        ("seed: &a [*a]", "an alias (*) stands inside its own anchor (&)"),
+    ],
+)
+def test_what_yaml_itself_stumbles_over_is_a_problem_with_its_line(tmp_path: Path, line: str, said: str) -> None:
+    (problem,) = problems_of(tmp_path, GOOD + line + "\n")
+    assert said in problem and "mine.yaml" in problem
+
+
+def test_an_override_that_looks_like_a_date_and_is_none_is_text(tmp_path: Path) -> None:
+    assert config.load(recipe_file(tmp_path, GOOD), ["about=2020-13-45"]).about == "2020-13-45"
+
+
+def test_a_beta_of_one_is_refused_before_an_optimizer_meets_it(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, GOOD, "optimizer.betas=[0.9,1.0]")
+    assert "optimizer.betas.1" in problem and "less than 1" in problem

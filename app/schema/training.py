@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from app.schema.section import NotNegative, Section, Share
+from app.schema.section import Below1, NotNegative, Section, Share
 
 
 class Optimizer(Section):
@@ -17,7 +17,7 @@ class Optimizer(Section):
     """Learning rate at its highest, after warm-up."""
     weight_decay: NotNegative = 0.0
     """Not applied to norms and biases."""
-    betas: tuple[Share, Share] = (0.9, 0.999)
+    betas: tuple[Below1, Below1] = (0.9, 0.999)
     eps: PositiveFloat = 1e-8
     momentum: Share = 0.0
     """For sgd."""
@@ -48,7 +48,7 @@ class Trainer(Section):
     clip: PositiveFloat | None = None
     """Largest norm of the gradient."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
-    """auto: bf16 where the hardware multiplies it fast, else tf32 on a GPU that has it, else fp32."""
+    """auto: bf16 where the hardware multiplies it fast, else fp32."""
     compile: bool = False
     """torch.compile the model."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
