@@ -60,7 +60,14 @@ class FineTuning(pl.LightningModule):
         return scaled
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Divide by the weight of all micro-batches, then clip."""
+        """Divide by the weight of all micro-batches, then clip.
+
+        A fused optimizer would take the factor of fp16's GradScaler out of the gradients itself, in its step; the norm
+        is to be that of the gradients as they are, so it is taken out here.
+        """
+        scaler: Any = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            scaler.unscale_(optimizer)
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if self.weight != self.first_weight:
             torch._foreach_mul_(gradients, self.first_weight / self.weight)

@@ -175,3 +175,28 @@ def test_fewer_micro_batches_at_the_end_of_an_epoch_still_make_a_mean() -> None:
         weight -= 0.1 * 2 * x.T @ (x @ weight - y) / len(x)
     session.fit()
     torch.testing.assert_close(torch.cat([p.detach().flatten() for p in session.model.parameters()]), weight)
+
+
+def test_gradients_are_clipped_by_their_own_norm_and_not_that_of_fp16s_scaled_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fused optimizer leaves it to its step to take the scale out, which would be after the clipping."""
+
+    class Scaler:
+        def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad.div_(65536.0)
+
+    session = prepare(load("hello-linear", ["trainer.clip=1.0"]))
+    module, optimizer = session.module, torch.optim.SGD(session.model.parameters(), lr=0.1)
+    module.trainer = session.trainer
+    monkeypatch.setattr(session.trainer.precision_plugin, "scaler", Scaler(), raising=False)
+    monkeypatch.setattr(optimizer, "_step_supports_amp_scaling", True, raising=False)
+    module.weight = module.first_weight = 1.0
+    for parameter in session.model.parameters():
+        parameter.grad = torch.full_like(parameter, 0.125 * 65536.0)
+    module.on_before_optimizer_step(optimizer)
+    for parameter in session.model.parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, torch.full_like(parameter, 0.125))
