@@ -26,6 +26,7 @@ from app.finetune.position import OURS, Position, at_rest
 from app.finetune.signals import STOP, Stopped
 from app.finetune.watch import Watch
 from app.runs import checkpoints
+from app.runs.disk import writing
 from app.runs.folder import Run
 
 KEPT = 2  # the newest, and the one before it should the newest turn out to be damaged
@@ -43,7 +44,7 @@ class Boundary:
     records: int
     """Bytes of metrics.jsonl that were written when the training stood here."""
     statistics: dict[str, Tensor]
-    """What a forward pass changes in the model: running means of batch norms."""
+    """Copies of what a forward pass changes in the model."""
 
 
 class Keep(Callback):
@@ -57,6 +58,8 @@ class Keep(Callback):
         """Step and scores of the best evaluation so far."""
         self.boundary: Boundary | None = None
         self.resumed: dict[str, Any] | None = None
+        self.statistics: dict[str, Tensor] = {}
+        """What a forward pass changes in the model: running means of batch norms."""
         self.saved = -1
         """Step of the newest checkpoint."""
 
@@ -68,6 +71,8 @@ class Keep(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FineTuning)
         STOP.take_over()
+        norms = [(n, m) for n, m in pl_module.model.named_modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+        self.statistics = {f"{n}.{name}": buffer for n, m in norms for name, buffer in m.named_buffers(recurse=False)}
         if trainer.world_size > 1:
             STOP.hold()  # processes that wait for each other must stop at the same place: see _agree
         position = Position()
@@ -169,14 +174,13 @@ class Keep(Callback):
         }
 
     def _here(self, module: FineTuning, position: Position) -> Boundary:
-        norms = [(n, m) for n, m in module.model.named_modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
         return Boundary(
             position,
             rng.capture(),
             (module.loss_sum, module.loss_weight),
             self.watch.counted(),
             self._records(),
-            {f"{n}.{name}": buffer.clone() for n, m in norms for name, buffer in m.named_buffers(recurse=False)},
+            {name: buffer.clone() for name, buffer in self.statistics.items()},
         )
 
     def _records(self) -> int:
@@ -231,7 +235,7 @@ class Keep(Callback):
             return
         weights = {name.partition(".")[2]: tensor.detach().contiguous() for name, tensor in state.items()}
         scores = {name: value if math.isfinite(value) else None for name, value in self.best.items()}
-        with STOP.holding(), checkpoints.disk_errors(path), atomic.new_folder(path) as building:
+        with STOP.holding(), writing(path.name, self.run.path), atomic.new_folder(path) as building:
             checkpoints.write_tensors(_unshared(weights), building / "model.safetensors")
             atomic.write_json(building / "scores.json", scores)
 

@@ -19,6 +19,7 @@ from app.finetune.session import Session, prepare
 from app.finetune.task import Scores, Splits
 from app.models.trim import parameter_counts
 from app.runs import curves, folder, manifest, records, report
+from app.runs.disk import writing
 from app.runs.folder import Run
 from app.runs.weights import weights_digest
 from app.schema import Recipe
@@ -108,7 +109,7 @@ def announcement(session: Session) -> str:
 def finish(session: Session, finished: Finished) -> None:
     """Write the model, the report, and last the manifest's word that the run is finished."""
     run = finished.run
-    with atomic.new_folder(run.model) as building:
+    with writing(run.model.name, run.path), atomic.new_folder(run.model) as building:
         session.task.save(session.model, building)
     summary = finished.summary()
     scores, tables = summary["scores"], {split: found.tables for split, found in finished.scores.items()}

@@ -11,18 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.plugins.io import CheckpointIO
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from app import atomic
 from app.errors import Problem, RunError
+from app.runs.disk import writing
 
 TENSORS, STATE, CHECKSUMS = "tensors.safetensors", "state.json", "checksums.json"
 TENSOR, TUPLE, PAIRS = "$tensor", "$tuple", "$pairs"  # how JSON marks what it has no form for
@@ -42,25 +40,14 @@ class SafeCheckpoints(CheckpointIO):
 
 
 def save(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a nested structure of tensors and plain values as the folder `path`. Raises RunError on a full disk."""
+    """Write a nested structure of tensors and plain values as the folder `path`, two below its run's. Raises RunError
+    on a full disk."""
     tensors: dict[str, Tensor] = {}
     state = _flatten(checkpoint, "", tensors)
-    with disk_errors(path), atomic.new_folder(path) as building:
-        write_tensors(tensors, building / TENSORS)
+    with writing(path.name, path.parent.parent), atomic.new_folder(path) as building:
+        write_tensors(_apart(tensors), building / TENSORS)
         atomic.write_json(building / STATE, state)
         atomic.write_json(building / CHECKSUMS, {name: digest(building / name) for name in (TENSORS, STATE)})
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """What the system refuses while `path`, two below its run's folder, is written becomes a RunError."""
-    try:
-        yield
-    except OSError as error:
-        run = path.parent.parent
-        what = f"{path.name} could not be written: {error.strerror or error}"
-        fix = f"free some space, then `app train --resume {run}`: the checkpoint before it is whole"
-        raise RunError(Problem(what, fix, str(run))) from error
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -136,20 +123,25 @@ def digest(path: Path) -> str:
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write a safetensors file and wait until it is on the disk. Raises OSError, also for a full disk."""
-    try:
-        save_file(tensors, str(path))
-    except SafetensorError as error:
-        if "os error" in str(error):  # the library has no exception of its own for what the system refused
-            raise OSError(str(error).rpartition(": ")[2]) from error
-        raise
+    """Write a safetensors file and wait until it is on the disk."""
+    save_file(tensors, str(path))
     atomic.to_disk(path)
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, each with memory of its own: safetensors refuses two names for one."""
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        tensors[name] = tensor.clone().contiguous() if memory in seen else tensor.contiguous()
+        seen.add(memory)
+    return tensors
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """A JSON form of `value`; tensors go into `tensors` under their path and leave a mark."""
     if isinstance(value, Tensor):
-        tensors[name] = value.detach().clone().contiguous()  # safetensors refuses two names for one storage
+        tensors[name] = value.detach()
         return {TENSOR: name}
     if isinstance(value, dict):
         if all(isinstance(key, str) and not key.startswith("$") for key in value):

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from app import atomic
-from app.errors import Problem, RunError
+from app.runs.disk import writing
 
 
 class JsonLines(Logger):
@@ -37,13 +37,8 @@ class JsonLines(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append one record. A number that JSON cannot hold becomes null."""
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, **finite}) + "\n")
-        except OSError as error:
-            what = f"{self.path.name} could not be written: {error.strerror}"
-            fix = f"free some space, then `app train --resume {self.path.parent}`"
-            raise RunError(Problem(what, fix, str(self.path.parent))) from error
+        with writing(self.path.name, self.path.parent), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **finite}) + "\n")
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

@@ -209,7 +209,7 @@ def test_a_full_disk_ends_with_an_error_and_the_old_checkpoint(
         patched.setattr(noisy.Noisy, "loss", filling)
         with pytest.raises(RunError, match="No space left on device") as refused:
             train_recipe(noisy.recipe(), small_disk)
-    assert "free some space" in str(refused.value) and "--resume" in str(refused.value)
+    assert "make room" in str(refused.value) and "--resume" in str(refused.value)
     filler.unlink()
     run = find("hello-linear", small_disk)
     newest, damaged = checkpoints.newest(run.checkpoints)

@@ -40,7 +40,7 @@ def test_records_are_cut_where_a_checkpoint_was(tmp_path: Path) -> None:
 
 
 def test_records_on_a_full_disk_are_an_error_with_a_fix() -> None:
-    with pytest.raises(RunError, match=r"full could not be written: No space left on device[\s\S]*--resume"):
+    with pytest.raises(RunError, match=r"full could not be written: No space left on device[\s\S]*make room"):
         records.JsonLines(Path("/dev/full")).log_metrics({"a": 1.0}, 1)
 
 
