@@ -102,6 +102,13 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def definition(tokenizer: Any) -> str:
+    """What decides the ids a tokenizer gives. How it was last told to cut and pad stands in it too, and is left out: it
+    changes with each use, and the same text would be encoded again under another key."""
+    whole = json.loads(tokenizer.backend_tokenizer.to_str())
+    return json.dumps({name: part for name, part in whole.items() if name not in ("truncation", "padding")})
+
+
 def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> Ragged:
     """Token ids of texts, special tokens included, cut at `max_length`."""
     rows: list[list[int]] = []
@@ -136,7 +143,7 @@ def encode_texts(
     path = find_file(name)
     digest = file_digest(path)
     settings = json.dumps([FORMAT, path.suffix, columns.text, columns.label, max_length, classes and list(classes)])
-    key = hashlib.sha256("\n".join([digest, tokenizer.backend_tokenizer.to_str(), settings]).encode()).hexdigest()
+    key = hashlib.sha256("\n".join([digest, definition(tokenizer), settings]).encode()).hexdigest()
     folder = cache_folder() / "encoded" / key[:32]
     if not folder.is_dir():
         texts = read_texts(name, columns)
@@ -186,4 +193,4 @@ def _number(label: str) -> float:
 
 
 def _is_whole(label: str) -> bool:
-    return re.fullmatch(r"-?\d+", label) is not None
+    return re.fullmatch(r"-?\d{1,4000}", label) is not None  # Python makes no number of more digits than 4,300

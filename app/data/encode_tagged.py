@@ -15,7 +15,7 @@ import torch
 from app import atomic
 from app.config import cache_folder
 from app.data.batch import Batch
-from app.data.encode import Ragged, file_digest
+from app.data.encode import Ragged, definition, file_digest
 from app.data.files import Faults, find_file
 from app.data.packing import IGNORED
 from app.data.tagged import Keys, read_tagged
@@ -83,7 +83,7 @@ def encode_tagged(name: str, keys: Keys, tokenizer: Any, max_length: int, names:
     path = find_file(name)
     digest = file_digest(path)
     settings = json.dumps([FORMAT, "tagged", path.suffix, keys.tokens, keys.tags, max_length, list(names)])
-    key = hashlib.sha256("\n".join([digest, tokenizer.backend_tokenizer.to_str(), settings]).encode()).hexdigest()
+    key = hashlib.sha256("\n".join([digest, definition(tokenizer), settings]).encode()).hexdigest()
     folder = cache_folder() / "encoded" / key[:32]
     if not folder.is_dir():
         sentences = read_tagged(name, keys)

@@ -7,6 +7,7 @@ What was fetched once is not asked for again, so a run repeats without the hub; 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -30,7 +31,8 @@ def hub_file(name: str) -> Path:
     form = FORM.fullmatch(name)
     if form is None:
         raise DataError(Problem(f"{name} names no split of a hub data set", "write hub:OWNER/NAME:SPLIT"))
-    path = cache_folder() / "hub" / (re.sub(r"[^\w.@-]", "_", name.removeprefix(SCHEME)) + ".jsonl")
+    readable, exact = re.sub(r"[^\w.@-]", "_", name.removeprefix(SCHEME)), hashlib.sha256(name.encode()).hexdigest()
+    path = cache_folder() / "hub" / f"{readable}-{exact[:8]}.jsonl"  # a/b:c and a_b:c read alike, and are not the same
     if not path.is_file():
         rows = _fetched(name, form["name"], form["config"], form["revision"], form["split"])
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -91,3 +91,8 @@ def test_what_cannot_be_had_is_one_error(asked: Asked, tmp_path: Path, name: str
     assert complaint in str(caught.value)
     assert len(caught.value.problems) == 1
     assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_names_that_read_alike_are_two_files(asked: Asked) -> None:
+    paths = {read_texts(name, Columns("text", None)).path for name in ("hub:a/b_c:train", "hub:a_b/c:train")}
+    assert len(paths) == 2 and len(asked) == 2
