@@ -49,6 +49,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     building.chmod(0o755)
     try:
         yield building
+        for inside in building.rglob("*"):
+            to_disk(inside)
         to_disk(building)
         try:
             building.rename(path)

@@ -1,0 +1,27 @@
+"""A folder that appears holds bytes that are on the disk, not promises of the page cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app import atomic
+
+
+def test_every_file_is_on_the_disk_before_the_folder_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    target = tmp_path / "folder"
+
+    def to_disk(path: Path) -> None:
+        synced.append(path.name)
+        assert target.exists() == (path == tmp_path)
+
+    monkeypatch.setattr(atomic, "to_disk", to_disk)
+    with atomic.new_folder(target) as building:
+        (building / "inner").mkdir()
+        (building / "inner" / "a.npy").write_bytes(b"a")
+        (building / "b.npy").write_bytes(b"b")
+    assert {"a.npy", "b.npy", "inner"} <= set(synced)
