@@ -25,9 +25,10 @@ class Precision:
         return {"bf16": "bf16-mixed", "fp16": "16-mixed"}.get(self.word, "32-true")
 
     def apply(self) -> None:
-        """Let float32 matrix products on a GPU use TF32, or not: the setting is the process's."""
+        """Let float32 matrix products and convolutions on a GPU use TF32, or not: the settings are the process's."""
         word = "high" if self.word == "tf32" else "highest"
         torch.set_float32_matmul_precision(word)  # type: ignore[no-untyped-call]
+        torch.backends.cudnn.allow_tf32 = self.word == "tf32"  # torch's own default is True, whatever is said above
 
 
 def choose(

@@ -47,13 +47,14 @@ def test_what_would_be_slow_is_refused(word: Any, accelerator: Any, flags: Any, 
 
 
 def test_tf32_is_switched_on_and_off() -> None:
-    before = torch.get_float32_matmul_precision()
+    before, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     try:
         choose("tf32", "cuda", OLD, (8, 0)).apply()
-        assert torch.get_float32_matmul_precision() == "high"
+        assert torch.get_float32_matmul_precision() == "high" and torch.backends.cudnn.allow_tf32
         choose("fp32", "cuda", OLD, (8, 0)).apply()
-        assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cudnn.allow_tf32
     finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
         torch.set_float32_matmul_precision(before)  # type: ignore[no-untyped-call]
 
 
