@@ -35,7 +35,7 @@ def run(recipes: Sequence[str], overrides: Sequence[str], budget: Budget) -> Res
     """
     for recipe in recipes:
         load(recipe, overrides)  # a misspelt name ends here, not after the kernels
-    device = machine.pick_device()
+    device = torch.device("cpu") if "trainer.accelerator=cpu" in overrides else machine.pick_device()
     limits = Limits.of(device)
     before = machine.state(device)
     checks = [_check(device, budget)]

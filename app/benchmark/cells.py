@@ -20,7 +20,7 @@ from app.benchmark.step_figures import gate_text
 from app.config import load
 from app.data.batch import Batch
 from app.errors import WorkspaceError
-from app.finetune.session import Session, prepare
+from app.finetune.session import Session, accelerator_of, precision_of, prepare
 from app.models.peaks import PRECISIONS, Precision
 
 # Relative distance of the loss from float32's that a precision explains: its rounding over a dozen layers, no more.
@@ -56,25 +56,21 @@ def build_cells(
     `asked`: the recipe's name or path and the overrides, from which each setting is loaded anew.
     """
     name, (source, overrides) = session.recipe.name, asked
-    wanted = [("fp32", False), own, *((p, False) for p in PRECISIONS), *((p, True) for p in PRECISIONS)]
+    possible = [p for p in PRECISIONS if _is_possible(p, session, budget)]
+    wanted = [("fp32", False), own, *((p, False) for p in possible), *((p, True) for p in possible)]
     cells: dict[Setting, Cell] = {}
-    refused: set[Precision] = set()
     reference: float | None = None
     built = 0.0
     for precision, compiled in dict.fromkeys(wanted):
         label = f"{name} {precision} {'compiled' if compiled else 'eager'}"
         timing = STEPS_A_CELL * sum(cell.first_seconds for cell in cells.values() if not cell.compiled)
         compiling = compile_estimate(session) if compiled else 0.0
-        if precision in refused or not budget.allows(label, timing + built + compiling):
+        if not budget.allows(label, timing + built + compiling):
             continue
         start = time.monotonic()
         settings = [f"trainer.precision={precision}", f"trainer.compile={str(compiled).lower()}"]
         try:
             cell = build_cell(source, [*overrides, *settings], micro, reference, device)
-        except WorkspaceError as error:
-            refused.add(precision)
-            budget.skip(f"{name} {precision}", error.problems[0].what)
-            continue
         except torch.cuda.OutOfMemoryError:
             budget.skip(label, "no memory for it beside the settings that it is timed against")
             continue
@@ -93,6 +89,18 @@ def build_cells(
         else:
             cells[precision, compiled] = cell
     return cells
+
+
+def _is_possible(precision: Precision, session: Session, budget: Budget) -> bool:
+    """Whether the engine runs this precision here; notes its reason where not."""
+    trainer = session.recipe.trainer.model_copy(update={"precision": precision})
+    recipe = session.recipe.model_copy(update={"trainer": trainer})
+    try:
+        precision_of(recipe, accelerator_of(recipe))
+    except WorkspaceError as error:
+        budget.skip(f"{session.recipe.name} {precision}", error.problems[0].what)
+        return False
+    return True
 
 
 def really_compiled(session: Session) -> bool:
