@@ -69,7 +69,7 @@ def test_linear_regression_is_the_same(boxes: Boxes, runtime: str, tmp_path: Pat
     assert here["losses"]
 
 
-def test_fine_tuning_an_encoder_is_the_same(boxes: Boxes, image: str, tmp_path: Path) -> None:
+def test_fine_tuning_an_encoder_is_the_same(boxes: Boxes, runtime: str, tmp_path: Path) -> None:
     """The real model of the main job, a few steps on a few sentences; the host's copy of it is mounted."""
     from app.config import cache_folder
 
@@ -77,15 +77,16 @@ def test_fine_tuning_an_encoder_is_the_same(boxes: Boxes, image: str, tmp_path: 
     data.mkdir()
     for split in ("train", "dev", "test"):
         (data / f"{split}.tsv").write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in REVIEWS))
-    arguments = ["sentiment", "trainer.max_epochs=1", "trainer.precision=fp32"]
-    here = natively([*arguments, *(f"data.{s}={data}/{s}.tsv" for s in ("train", "dev", "test"))], tmp_path / "here")
+
+    def arguments(folder: str) -> list[str]:
+        files = [f"data.{split}={folder}/{split}.tsv" for split in ("train", "dev", "test")]
+        return ["sentiment", "trainer.max_epochs=1", "trainer.precision=fp32", *files]
+
+    here = natively(arguments(str(data)), tmp_path / "here")
     volumes = {
         str(cache_folder() / "models"): {"bind": "/cache/models", "mode": "ro"},
         str(data): {"bind": "/data", "mode": "ro"},
     }
-    there = in_container(
-        boxes, image, [*arguments, *(f"data.{s}=/data/{s}.tsv" for s in ("train", "dev", "test"))], tmp_path / "there",
-        volumes=volumes,
-    )  # fmt: skip
+    there = in_container(boxes, runtime, arguments("/data"), tmp_path / "there", volumes=volumes)
     assert here == there
     assert here["losses"]
