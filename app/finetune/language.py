@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TypeVar, Union
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -75,10 +76,10 @@ class LanguageTask(Task[R]):
     def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
         """The summed loss of each window, and how many of its tokens count."""
         assert batch.labels is not None
-        logits = self.logits(forward, batch).float().transpose(1, 2)
-        each = F.cross_entropy(logits, batch.labels, ignore_index=IGNORED, reduction="none")  # (B, T)
-        counts = batch.labels.ne(IGNORED).sum(1)
-        rows = zip(batch.index.tolist(), each.double().sum(1).tolist(), counts.tolist())
+        # Row by row: a float32 copy of all the logits would be the largest tensor of the evaluation, 5 GB for GPT-2.
+        pairs = zip(self.logits(forward, batch), batch.labels)
+        losses = [F.cross_entropy(row.float(), labels, ignore_index=IGNORED, reduction="sum") for row, labels in pairs]
+        rows = zip(batch.index.tolist(), torch.stack(losses).tolist(), batch.labels.ne(IGNORED).sum(1).tolist())
         return [Judged(index, loss, count) for index, loss, count in rows]
 
     def score(self, judged: Sequence[Judged], data: DataSet) -> Scores:

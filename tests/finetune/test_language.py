@@ -7,10 +7,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from app.config import load
+from app.data.packing import Windows
 from app.data.vocabulary import byte_pairs
 from app.errors import ConfigError, ModelError, WorkspaceError
 from app.finetune.causal import TransformersReader
@@ -68,6 +70,10 @@ def test_a_small_gpt_learns_a_small_text(text: Path, tmp_path: Path) -> None:
     assert scores["loss"] < 2.0  # the letters' frequencies alone give 2.79
     assert scores["perplexity"] == pytest.approx(math.exp(scores["loss"]))
     assert evaluate_run(finished.run, recipe, "dev").values["loss"] == pytest.approx(scores["loss"], rel=1e-6)
+    dev = prepare(recipe).splits.dev
+    assert isinstance(dev, Windows)
+    whole = dev[np.arange(len(dev))]
+    assert whole.useful == len(dev.stream) - 1  # every token but the first is judged, and once
 
 
 def test_the_saved_model_is_a_gpt2_of_transformers(text: Path, tmp_path: Path) -> None:
