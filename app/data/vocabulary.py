@@ -146,7 +146,7 @@ def _end_in(folder: Path, tokenizer: Any) -> int | None:
     configured = _json(folder / "config.json").get("eos_token_id")
     configured = configured[0] if isinstance(configured, list) and configured else configured
     openais: int | None = tokenizer.token_to_id(END)
-    return configured if isinstance(configured, int) else openais
+    return configured if isinstance(configured, int) and 0 <= configured < tokenizer.get_vocab_size() else openais
 
 
 def _json(path: Path) -> dict[str, Any]:

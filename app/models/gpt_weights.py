@@ -83,13 +83,15 @@ def read_gpt2_config(folder: Path, dropout: float | None = None) -> GPTConfig:
         for name, accepted in FIXED.items()
         if name in values and values[name] not in accepted
     ]
+    trained_with = values.get("resid_pdrop", 0.1)  # transformers' default, as is gelu_new
+    if not isinstance(trained_with, (int, float)):
+        problems.append(Problem(f"resid_pdrop is {trained_with!r}, no number", A_GPT2, str(path)))
     missing = [name for name in SIZES.values() if not isinstance(values.get(name), int)]
     problems += [Problem(f"{name} is missing or no whole number", A_GPT2, str(path)) for name in missing]
     if not missing and values.get("n_inner") not in (None, 4 * values["n_embd"]):
         problems.append(Problem(f"n_inner is {values['n_inner']}, not 4 x n_embd", ANY_MODEL, str(path)))
     if problems:
         raise ModelError(*problems)
-    trained_with = values.get("resid_pdrop", 0.1)  # transformers' default, as is gelu_new
     return GPTConfig(
         **{ours: values[theirs] for ours, theirs in SIZES.items()},
         dropout=trained_with if dropout is None else dropout,

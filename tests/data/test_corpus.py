@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.data import corpus as module
@@ -69,3 +70,17 @@ def test_pieces_are_the_text_and_are_cut_between_words(text: str) -> None:
     assert "".join(found) == text
     for before, after in zip(found, found[1:]):
         assert before[-1] == "\n" and not before[-2].isspace() and not after[0].isspace()
+
+
+@given(st.binary(max_size=200), st.sampled_from([".txt", ".jsonl", ".tsv", ".csv"]))
+@settings(deadline=None)
+def test_any_bytes_are_text_or_a_clear_error(content: bytes, suffix: str) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "text" + suffix)
+        path.write_bytes(content)
+        try:
+            documents = Corpus(path).documents()
+        except DataError as error:
+            assert all(problem.where or problem.what for problem in error.problems)
+        else:
+            assert documents and all(document.encode() for document in documents)

@@ -123,7 +123,7 @@ def test_an_untied_head_is_refused(tmp_path: Path) -> None:
 
 def test_every_setting_that_cannot_be_followed_is_named(tmp_path: Path) -> None:
     sizes = {"vocab_size": 9, "n_positions": 8, "n_head": 1, "n_embd": 8, "n_layer": 1}
-    wrong = {"activation_function": "relu", "scale_attn_by_inverse_layer_idx": True, "n_inner": 8}
+    wrong = {"resid_pdrop": "0.1", "activation_function": "relu", "scale_attn_by_inverse_layer_idx": True, "n_inner": 8}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", **sizes, **wrong}))
     with pytest.raises(ModelError) as caught:
         read_gpt2_config(tmp_path)
