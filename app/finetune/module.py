@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from app.data.batch import Batch
+from app.data.batching import Shared
 from app.finetune import devices
 from app.finetune.optimizers import build_optimizer, build_schedule, clip_gradients
 from app.finetune.task import Forward, Judged, Loss, Scores, Task
@@ -96,9 +97,7 @@ class FineTuning(pl.LightningModule):
             self.judged += self.task.judge(self.model, batch)
 
     def on_validation_epoch_end(self) -> None:
-        loader: Any = self.trainer.val_dataloaders
-        self.judged = self._everyones()
-        self.scores = self.task.score(self.judged, loader.dataset)
+        self._score(self.trainer.val_dataloaders)
 
     def on_test_epoch_start(self) -> None:
         self.judged = []
@@ -107,9 +106,7 @@ class FineTuning(pl.LightningModule):
         self.validation_step(batch, _)
 
     def on_test_epoch_end(self) -> None:
-        loader: Any = self.trainer.test_dataloaders
-        self.judged = self._everyones()
-        self.scores = self.task.score(self.judged, loader.dataset)
+        self._score(self.trainer.test_dataloaders)
 
     def predict_step(self, batch: Batch, _: int) -> None:
         self.validation_step(batch, _)
@@ -124,6 +121,11 @@ class FineTuning(pl.LightningModule):
     def _no_loss(self) -> Loss:
         """For a batch whose examples are all with other processes, which wait for this one's gradients."""
         return Loss(sum(p.sum() for p in self.model.parameters() if p.requires_grad) * torch.zeros(()), 0)
+
+    def _score(self, loader: Any) -> None:
+        """Score what all processes judged, over the data that they share."""
+        self.judged, data = self._everyones(), loader.dataset
+        self.scores = self.task.score(self.judged, data.data if isinstance(data, Shared) else data)
 
     def _everyones(self) -> list[Judged]:
         """The judgements of every process, each example once, in the order of the data."""

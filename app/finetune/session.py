@@ -18,6 +18,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -131,10 +132,10 @@ def build_trainer(
     if run:
         loggers = [JsonLines(run.metrics), *trackers(recipe, run)]
     return pl.Trainer(
-        accelerator=settings.accelerator,
+        accelerator=accelerator_of(recipe),  # not auto, which on a Mac would be neither of the two
         devices=here.local_world,
         num_nodes=here.world // here.local_world,
-        strategy=settings.strategy,
+        strategy=strategy_of(recipe),
         precision=chosen.lightning,
         max_epochs=settings.max_epochs,
         max_steps=steps,
@@ -186,6 +187,17 @@ def accelerator_of(recipe: Recipe) -> Literal["cpu", "cuda"]:
             )
         )
     return "cuda" if recipe.trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def strategy_of(recipe: Recipe) -> str | Strategy:
+    """Lightning's strategy: DDP with what the model asks of it, or the recipe's word."""
+    freeze = getattr(recipe.model, "freeze", None)
+    if place().world == 1 or recipe.trainer.strategy == "fsdp":
+        return recipe.trainer.strategy
+    return DDPStrategy(
+        find_unused_parameters=bool(freeze and freeze.gradual),  # layers that still sleep get no gradient
+        broadcast_buffers=False,  # the same everywhere from the start, and an embedding's table is as large as it
+    )
 
 
 def precision_of(recipe: Recipe, accelerator: Literal["cpu", "cuda"]) -> precision.Precision:

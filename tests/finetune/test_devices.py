@@ -103,6 +103,22 @@ def test_torchrun_has_started_the_processes_already(monkeypatch: pytest.MonkeyPa
     assert devices.place() == Place(1, 2, 1, 2) and devices.to_start(recipe) == 1
 
 
+@pytest.mark.slow
+def test_a_classifier_is_scored_over_what_all_processes_judged_while_layers_still_sleep(
+    small: list[str], tmp_path: Path
+) -> None:
+    """Sleeping layers get no gradient, which plain DDP takes for an error."""
+    settings = [*small, "trainer.max_epochs=2", "trainer.accelerator=cpu", "model.freeze.gradual=2"]
+    found = []
+    for count in (1, 2):
+        process = app("train", "sentiment", *settings, f"trainer.devices={count}", "--runs", str(tmp_path / str(count)))
+        said, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, said
+        found.append(find("sentiment", tmp_path / str(count)).manifest()["scores"])
+    assert found[0].keys() == found[1].keys() == {"dev", "test"}
+    assert 0 <= found[1]["test"]["accuracy"] <= 1
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One process at the global batch."""
