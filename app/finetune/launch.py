@@ -11,12 +11,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from typing import IO
 
 from app.errors import Problem, RunError
 from app.finetune.signals import STOP, Stopped
 
+LINES = 30  # of a process that failed, where it is not the first, whose output is shown as it comes
 POLL = 0.1  # seconds between looks at the processes
 GRACE = 30.0  # seconds that they have for a last checkpoint after a signal
 SAID_WHY = (2, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of a process that has explained itself
@@ -37,13 +40,16 @@ def launch(argv: Sequence[str], processes: int) -> int:
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores // processes))),
     }
     print(f"one process for each of {processes} devices, meeting at port {port}", file=sys.stderr)
+    said: list[IO[bytes] | None] = [None, *(tempfile.TemporaryFile() for _ in range(1, processes))]  # noqa: SIM115
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "app.cli", *argv],
             env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=file,
+            stderr=file,
             start_new_session=True,  # so that Ctrl-C in a terminal comes to us alone, and from us to them once
         )
-        for rank in range(processes)
+        for rank, file in enumerate(said)
     ]
 
     def kill_and_exit(code: int) -> None:
@@ -52,7 +58,7 @@ def launch(argv: Sequence[str], processes: int) -> int:
 
     STOP.at_once = kill_and_exit
     try:
-        return _watch(started)
+        return _watch(started, said)
     except Stopped as stopped:
         _end(started, stopped.signum)
         raise
@@ -69,13 +75,16 @@ def free_port() -> int:
         return port
 
 
-def _watch(started: Sequence[subprocess.Popen[bytes]]) -> int:
+def _watch(started: Sequence[subprocess.Popen[bytes]], said: Sequence[IO[bytes] | None]) -> int:
     """Wait for all; on the first that fails end the others at once, for they cannot go on without it."""
     while True:
         codes = [process.poll() for process in started]
         if any(codes):
             # One that dies takes others with it, which then end with our exit code of 2: the lowest code was first.
             code, rank = min((code, rank) for rank, code in enumerate(codes) if code)
+            if file := said[rank]:
+                file.seek(0)
+                print(*file.read().decode(errors="replace").splitlines()[-LINES:], sep="\n", file=sys.stderr)
             if code in SAID_WHY:
                 return code
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
