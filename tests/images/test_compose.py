@@ -17,6 +17,7 @@ from docker import DockerClient
 from docker.models.containers import Container
 
 from tests.images.conftest import ROOT
+from tests.images.test_layers import layers
 
 TOKEN = "a-token-of-the-test"
 PROJECT = f"gpu-workspace-test-{uuid.uuid4().hex[:8]}"
@@ -78,10 +79,13 @@ def status(port: int, path: str) -> int:
         return error.code
 
 
-def test_compose_alone_builds_the_image_that_invoke_builds(compose: Compose, images: dict[str, str]) -> None:
-    """The same arguments, so everything comes from the cache."""
-    done = compose("build", "dev")
+def test_compose_alone_builds_what_invoke_builds(compose: Compose, dev: str, client: DockerClient) -> None:
+    """The same arguments, so everything comes from the cache; only the labels of `invoke build` are missing."""
+    name = f"{PROJECT}:dev"
+    done = compose("build", "dev", WORKSPACE_IMAGE=name)
     assert done.returncode == 0, done.stderr
+    assert layers(client, name) == layers(client, dev)
+    client.images.remove(name)
     assert "CACHED" in done.stdout + done.stderr
     assert "Prepared" not in done.stdout + done.stderr  # uv's word when it has downloaded something
 
