@@ -31,7 +31,7 @@ def program(folder: Path, name: str, script: str) -> None:
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
     """A PATH with the system's tools, and no Docker, driver or uv but what a test puts there."""
-    for name in ("sh", "bash", "env", "git", "cat", "echo"):
+    for name in ("sh", "bash", "env", "git", "cat", "echo", "realpath", "dirname"):
         found = next(p for p in (Path("/bin") / name, Path("/usr/bin") / name) if p.exists())
         (tmp_path / name).symlink_to(found)
     return tmp_path
