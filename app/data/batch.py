@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning's FSDP converts a copy of it in place
 class Batch:
     """Examples that go through the model together. B examples."""
 

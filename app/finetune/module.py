@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from app.data.batch import Batch
 from app.data.batching import Shared
 from app.finetune import devices
-from app.finetune.optimizers import build_optimizer, build_schedule, clip_gradients
+from app.finetune.optimizers import build_optimizer, build_schedule, clip_gradients, matrix_names
 from app.finetune.task import Forward, Judged, Loss, Scores, Task
 from app.models.adapters import Unfreezing
 from app.schema import Recipe
@@ -29,6 +29,7 @@ class FineTuning(pl.LightningModule):
         """`steps`: optimizer steps of the whole training, for the schedule."""
         super().__init__()
         self.task, self.model, self.recipe, self.steps = task, model, recipe, steps
+        self.matrices = matrix_names(model)
         self.compiled: list[Forward] = []  # in a list, or nn.Module would register it and prefix every key
         freeze = getattr(recipe.model, "freeze", None)
         self.unfreezing = Unfreezing(model, freeze.gradual) if freeze and freeze.gradual else None
@@ -74,10 +75,10 @@ class FineTuning(pl.LightningModule):
             torch._foreach_mul_(gradients, self.first_weight / self.weight)
         self.weight = 0.0
         if self.recipe.trainer.clip is not None:  # here, because Lightning refuses to clip for a fused optimizer
-            clip_gradients(gradients, self.recipe.trainer.clip)
+            clip_gradients(gradients, self.recipe.trainer.clip, self.recipe.trainer.strategy == "fsdp")
 
     def configure_optimizers(self) -> Any:
-        optimizer = build_optimizer(self.model, self.recipe.optimizer)
+        optimizer = build_optimizer(self.model, self.recipe.optimizer, self.matrices)
         schedule = build_schedule(optimizer, self.recipe.schedule, self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import torch
@@ -15,9 +15,10 @@ from app import schema
 from app.finetune.adam import BlockedAdamW
 
 
-def build_optimizer(model: nn.Module, settings: schema.Optimizer) -> TorchOptimizer:
-    """The optimizer of a recipe over the trainable parameters; fused where torch has a fused one for their device."""
-    groups = parameter_groups(model, settings.weight_decay)
+def build_optimizer(model: nn.Module, settings: schema.Optimizer, matrices: Set[str] | None = None) -> TorchOptimizer:
+    """The optimizer of a recipe over the trainable parameters; fused where torch has a fused one for their device.
+    `matrices`: names of the parameters that decay; None: those of two dimensions and more."""
+    groups = parameter_groups(model, settings.weight_decay, matrices)
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
@@ -33,16 +34,27 @@ def _is_plain(parameter: nn.Parameter) -> bool:
     return not parameter.is_cuda and parameter.dtype == torch.float32 and parameter.is_contiguous()
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: with decay those of two dimensions and more, without it norms and biases."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    groups = [([p for p in trainable if p.dim() >= 2], weight_decay), ([p for p in trainable if p.dim() < 2], 0.0)]
+def matrix_names(model: nn.Module) -> frozenset[str]:
+    """Parameters of two dimensions and more; asked before FSDP makes all of them flat."""
+    return frozenset(name for name, parameter in model.named_parameters() if parameter.dim() >= 2)
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, matrices: Set[str] | None = None) -> list[dict[str, Any]]:
+    """Trainable parameters in two groups: the matrices with decay, norms and biases without."""
+    matrices = matrix_names(model) if matrices is None else matrices
+    trainable = [(name in matrices, p) for name, p in model.named_parameters() if p.requires_grad]
+    groups = [([p for wide, p in trainable if wide], weight_decay), ([p for wide, p in trainable if not wide], 0.0)]
     return [{"params": parameters, "weight_decay": decay} for parameters, decay in groups if parameters]
 
 
-def clip_gradients(gradients: list[Tensor], most: float) -> None:
-    """Scale gradients so that the norm of all of them together is at most `most`."""
+def clip_gradients(gradients: list[Tensor], most: float, sharded: bool = False) -> None:
+    """Scale gradients so that the norm of all of them together is at most `most`; `sharded` over processes, so that
+    each has a part of every gradient."""
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    if sharded:
+        squared = norm.square()
+        torch.distributed.all_reduce(squared)
+        norm = squared.sqrt()
     scale = (most / (norm + 1e-6)).clamp(max=1.0)
     if gradients[0].is_cuda or scale < 1:  # a GPU multiplies by 1 sooner than it would wait for the comparison
         torch._foreach_mul_(gradients, scale)
