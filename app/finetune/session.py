@@ -73,12 +73,22 @@ class Session:
         if self.keep:
             if self.keep.boundary is None and position.evaluation_due:  # stopped in the very last evaluation
                 self.trainer.validate(self.module, self.dev_loader, verbose=False)
-            self.keep.load_best(self.module)
+            self._load_best()
 
     def evaluate(self, split: Split) -> Scores:
         """Scores of the model as it is now."""
         data = {"train": self.splits.train, "dev": self.splits.dev, "test": self.splits.test}[split]
-        return scores_of(self.trainer, self.module, data, split)
+        scores = scores_of(self.trainer, self.module, data, split)
+        if self.recipe.trainer.strategy == "fsdp":
+            self._load_best()
+        return scores
+
+    def _load_best(self) -> None:
+        """The best weights into the model; FSDP has left this process's part of it, so that one is built again."""
+        if self.keep:
+            if self.recipe.trainer.strategy == "fsdp":
+                self.model = self.module.model = self.task.model()
+            self.keep.load_best(self.module)
 
 
 def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> Session:
