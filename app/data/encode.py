@@ -22,7 +22,7 @@ import torch
 from app import atomic
 from app.config import cache_folder
 from app.data.batch import Batch
-from app.data.files import Columns, Faults, Texts, find_file, read_texts
+from app.data.files import Columns, WrongLabel, find_file, read_texts
 from app.errors import DataError, Problem
 
 FORMAT = 1  # raise it when the arrays change their meaning
@@ -146,8 +146,12 @@ def encode_texts(
     key = hashlib.sha256("\n".join([digest, definition(tokenizer), settings]).encode()).hexdigest()
     folder = cache_folder() / "encoded" / key[:32]
     if not folder.is_dir():
-        texts = read_texts(name, columns)
-        labels = _numbers(texts) if classes is None else _label_ids(texts, classes)
+        texts = read_texts(name, columns, _no_number if classes is None else _not_one_of(classes))
+        labels = (
+            np.array([_number(label) for label in texts.labels], dtype=np.float32)
+            if classes is None
+            else np.array([classes.index(label) for label in texts.labels], dtype=np.int64)
+        )
         ids = tokenize(tokenizer, texts.texts, max_length)
         with atomic.new_folder(folder) as building:
             np.save(building / "flat.npy", ids.flat)
@@ -157,30 +161,18 @@ def encode_texts(
     return EncodedTexts(Ragged(flat, offsets), labels, tokenizer.pad_token_id or 0, digest)
 
 
-def _label_ids(texts: Texts, classes: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    places = {name: i for i, name in enumerate(classes)}
-    unknown = [
-        Problem(
-            f"label {label!r} is not one of {', '.join(classes)}",
-            "correct it, or add such rows to train",
-            f"{texts.path}:{line}",
-        )
-        for label, line in zip(texts.labels, texts.lines)
-        if label not in places
-    ]
-    if unknown:
-        raise DataError(*unknown[:20])
-    return np.array([places[label] for label in texts.labels], dtype=np.int64)
+def _not_one_of(classes: Sequence[str]) -> WrongLabel:
+    """What is wrong with a label that is none of the training file's classes."""
+    known = frozenset(classes)
+    wrong = f"is not one of {', '.join(classes)}", "correct it, or add such rows to train"
+    return lambda label: None if label in known else (f"label {label!r} {wrong[0]}", wrong[1])
 
 
-def _numbers(texts: Texts) -> np.ndarray[Any, np.dtype[Any]]:
-    """(N,) float32 labels. Raises DataError naming each line whose label is no finite number."""
-    numbers, faults = [_number(label) for label in texts.labels], Faults(texts.path)
-    for label, number, line in zip(texts.labels, numbers, texts.lines):
-        if math.isnan(number):
-            faults.add(line, f"label {label!r} is not a number", "write a number, with a point for the decimals")
-    faults.raise_if_any()
-    return np.array(numbers, dtype=np.float32)
+def _no_number(label: str) -> tuple[str, str] | None:
+    """What is wrong with a label that is no finite number."""
+    if math.isnan(_number(label)):
+        return f"label {label!r} is not a number", "write a number, with a point for the decimals"
+    return None
 
 
 def _number(label: str) -> float:

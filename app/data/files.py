@@ -12,10 +12,10 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from app.config import nearest, shipped_or_local
 from app.data import hub
@@ -86,8 +86,16 @@ def find_file(name: str) -> Path:
     raise DataError(Problem(f"no such file: {name}", fix))
 
 
-def read_texts(name: str, columns: Columns) -> Texts:
-    """Rows of a file. Raises DataError naming each bad line: not UTF-8, of too many columns, without text or label."""
+WrongLabel = Callable[[str], Optional["tuple[str, str]"]]
+"""What is wrong with a label and how to mend it, or None."""
+
+
+def read_texts(name: str, columns: Columns, wrong_label: WrongLabel | None = None) -> Texts:
+    """Rows of a file.
+
+    Raises DataError naming each bad line: not UTF-8, of too many columns, without text, without a label or with a
+    wrong one.
+    """
     path = find_file(name)
     if path.suffix not in FORMATS:
         raise DataError(
@@ -103,6 +111,8 @@ def read_texts(name: str, columns: Columns) -> Texts:
             faults.add(line, "the text is empty", "remove the row or write its text")
         elif columns.label is not None and not label.strip():
             faults.add(line, "the label is empty", "remove the row or write its label")
+        elif wrong_label and (wrong := wrong_label(label.strip())):
+            faults.add(line, *wrong)
         else:
             found.texts.append(text)
             found.labels.append(label.strip())

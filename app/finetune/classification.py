@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
 from app.data.encode import EncodedTexts, class_names, encode_texts, tokenize
-from app.data.files import Columns, read_plain
+from app.data.files import Columns, find_file, read_plain
 from app.finetune.task import Forward, Judged, Loss, Scores, Split, Task, weighted_loss
 from app.models import pretrained
 from app.models.adapters import merged
@@ -37,12 +37,13 @@ class TextClassificationTask(Task[TextClassification]):
     def data(self, split: Split) -> EncodedTexts | None:
         """A file as token ids; the classes are those of the training file."""
         data = self.recipe.data
-        columns = Columns(data.text, data.label)
-        self.classes = self.classes or class_names(data.train, columns)
-        self.tokenizer = self.tokenizer or pretrained.tokenizer_of(self.recipe.model)
         name = {"train": data.train, "dev": data.dev, "test": data.test}[split]
         if name is None:
             return None
+        find_file(name)  # where the training file is bad, this one may be missing as well
+        columns = Columns(data.text, data.label)
+        self.classes = self.classes or class_names(data.train, columns)
+        self.tokenizer = self.tokenizer or pretrained.tokenizer_of(self.recipe.model)
         encoded = encode_texts(name, columns, self.tokenizer, data.max_length, self.classes)
         if split == "train":
             self.used_ids = torch.from_numpy(np.unique(encoded.ids.flat)).long()

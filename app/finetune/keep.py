@@ -129,7 +129,8 @@ class Keep(Callback):
         assert isinstance(pl_module, FineTuning) and pl_module.scores is not None
         task, values = pl_module.task, pl_module.scores.values
         sign = 1.0 if task.higher_is_better else -1.0
-        if not self.best or sign * values[task.monitor] > sign * self.best[task.monitor]:
+        best = self.best.get(task.monitor, math.nan)
+        if math.isnan(best) or sign * values[task.monitor] > sign * best:  # nothing is greater than nan
             self.best = {**values, "step": float(trainer.global_step)}
             self._save_best(trainer)
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import lightning.pytorch as pl
 import torch
@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from app.data.batch import Batch, DataSet
 from app.data.batching import Batches, Cut, loader
-from app.errors import ConfigError, Problem
+from app.errors import ConfigError, DataError, Problem
 from app.finetune import precision
 from app.finetune.allocator import keep_freed_memory
 from app.finetune.compiling import compiled
@@ -99,9 +99,7 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
     accelerator = accelerator_of(recipe)
     chosen = precision_of(recipe, accelerator)
     task = task_of(recipe)
-    train, dev, test = task.data("train"), task.data("dev"), task.data("test")
-    assert train is not None and dev is not None  # the schema asks for both
-    splits = Splits(train, dev, test)
+    splits = splits_of(task)
     pl.seed_everything(recipe.seed, workers=True)
     model = task.model()
     settings = recipe.trainer
@@ -131,6 +129,22 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
         run=run,
         keep=keep,
     )
+
+
+def splits_of(task: Task[Any]) -> Splits:
+    """The data of a recipe, encoded. Raises DataError with the problems of every split."""
+    found: dict[Split, DataSet | None] = {}
+    problems: list[Problem] = []
+    for split in get_args(Split):
+        try:
+            found[split] = task.data(split)
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError(*dict.fromkeys(problems))
+    train, dev = found["train"], found["dev"]
+    assert train is not None and dev is not None  # the schema asks for both
+    return Splits(train, dev, found["test"])
 
 
 def build_trainer(

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
+from app.errors import ConfigError, Problem
 from app.schema import Recipe
 
 R = TypeVar("R", bound=Recipe)
@@ -128,8 +129,10 @@ class Task(ABC, Generic[R]):
         """A model that `save` wrote; the task knows afterwards what it knew then (its classes for example)."""
 
     def unlabelled(self, name: str | None) -> DataSet:
-        """The examples of a file, or of stdin for None, for `predict`. Raises DataError."""
-        raise NotImplementedError(f"{type(self).__name__} has nothing to predict from a file")
+        """The examples of a file, or of stdin for None, for `predict`. Raises DataError; ConfigError where the task has
+        nothing to predict from a file."""
+        what = f"a run of {self.recipe.task} has nothing to predict from a file"
+        raise ConfigError(Problem(what, "score it instead: app evaluate RUN"))
 
     def describe(self, judged: Judged) -> dict[str, Any]:
         """One line of `predict`'s JSONL."""
