@@ -51,16 +51,16 @@ def to_start(recipe: Recipe) -> int:
     """Processes that are to be started on this machine: one a device; 1 where torchrun has started them. Raises
     ConfigError for more GPUs than there are, for a strategy that this hardware cannot do, and for many machines."""
     settings = recipe.trainer
+    gpus = torch.cuda.device_count() if settings.accelerator != "cpu" else 0
+    if settings.strategy == "fsdp" and not gpus:
+        what = "trainer.strategy: fsdp splits a model over GPUs, and there is none"
+        raise ConfigError(Problem(what, "say trainer.strategy=ddp"))
     if place().world > 1:
         return 1
     if settings.nodes > 1:
         start = f"torchrun --nnodes={settings.nodes} --nproc-per-node=N --rdzv-backend=c10d --rdzv-endpoint=HOST:29500"
         what = f"trainer.nodes: {settings.nodes}: processes on other machines cannot be started from here"
         raise ConfigError(Problem(what, f"on each of them: {start} -m app.cli train ..."))
-    gpus = torch.cuda.device_count() if settings.accelerator != "cpu" else 0
-    if settings.strategy == "fsdp" and not gpus:
-        what = "trainer.strategy: fsdp splits a model over GPUs, and there is none"
-        raise ConfigError(Problem(what, "say trainer.strategy=ddp"))
     if settings.devices == "auto":
         return max(1, gpus)
     if gpus and settings.devices > gpus:

@@ -32,6 +32,7 @@ from app.finetune.devices import place
 from app.finetune.keep import Keep
 from app.finetune.module import FineTuning
 from app.finetune.position import Position, position_in
+from app.finetune.sharded import Sharded
 from app.finetune.task import Scores, Split, Splits, Task, task_of
 from app.finetune.trackers import trackers
 from app.finetune.watch import Watch
@@ -214,9 +215,11 @@ def accelerator_of(recipe: Recipe) -> Literal["cpu", "cuda"]:
 
 
 def strategy_of(recipe: Recipe) -> str | Strategy:
-    """Lightning's strategy: DDP with what the model asks of it, or the recipe's word."""
+    """Lightning's strategy: FSDP with our checkpoints, DDP with what the model asks of it, or the recipe's word."""
     freeze = getattr(recipe.model, "freeze", None)
-    if place().world == 1 or recipe.trainer.strategy == "fsdp":
+    if recipe.trainer.strategy == "fsdp":
+        return Sharded()
+    if place().world == 1:
         return recipe.trainer.strategy
     return DDPStrategy(
         find_unused_parameters=bool(freeze and freeze.gradual),  # layers that still sleep get no gradient
