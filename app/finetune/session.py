@@ -32,7 +32,6 @@ from app.finetune.devices import place
 from app.finetune.keep import Keep
 from app.finetune.module import FineTuning
 from app.finetune.position import Position, position_in
-from app.finetune.sharded import Sharded
 from app.finetune.task import Scores, Split, Splits, Task, task_of
 from app.finetune.trackers import trackers
 from app.finetune.watch import Watch
@@ -218,6 +217,8 @@ def strategy_of(recipe: Recipe) -> str | Strategy:
     """Lightning's strategy: FSDP with our checkpoints, DDP with what the model asks of it, or the recipe's word."""
     freeze = getattr(recipe.model, "freeze", None)
     if recipe.trainer.strategy == "fsdp":
+        from app.finetune.sharded import Sharded  # a second of imports that few trainings need
+
         return Sharded()
     if place().world == 1:
         return recipe.trainer.strategy

@@ -23,9 +23,8 @@ class Sharded(FSDPStrategy):
         with FullyShardedDataParallel.state_dict_type(model, whole, *kinds):
             model.load_state_dict(checkpoint.pop("state_dict"))
             for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"]):
-                named = FullyShardedDataParallel.rekey_optim_state_dict(
-                    state, OptimStateKeyType.PARAM_NAME, model
-                )  # saved by number
+                # Lightning saves the state of a parameter by its number, and FSDP takes it by its name.
+                named = FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_NAME, model)
                 part = FullyShardedDataParallel.optim_state_dict_to_load(
                     optim_state_dict=named, model=model, optim=optimizer
                 )
