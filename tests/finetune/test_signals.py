@@ -36,9 +36,19 @@ def _noisy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(task.TASKS, "linear-regression", "tests.finetune.noisy:Noisy")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As the trainings in other processes: the same bits need the same number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that nothing disturbed."""
+    torch.set_num_threads(1)  # as the processes below: the bits of a sum depend on it
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(task.TASKS, "linear-regression", "tests.finetune.noisy:Noisy")
         return train_recipe(noisy.recipe(), tmp_path_factory.mktemp("whole")).run
