@@ -26,9 +26,14 @@ def shared() -> Path:
     return folder
 
 
+SLOW_TIMEOUT = 1800  # seconds; a training on real data takes minutes where nothing else runs
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests in tests/images and tests/gpu carry the marker of their folder."""
+    """Tests in tests/images and tests/gpu carry the marker of their folder; slow ones may take longer."""
     for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
         for folder in ("images", "gpu"):
             if item.path.is_relative_to(ROOT / "tests" / folder):
                 item.add_marker(getattr(pytest.mark, folder))

@@ -67,7 +67,7 @@ def test_too_few_images_for_the_parts_are_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_shipped_recipe_reads_digits(tmp_path: Path) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     finished = train_recipe(load("digits-cnn"), tmp_path)
     assert finished.scores["test"].values["accuracy"] >= 0.98
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 60  # two cores for 30 s, whatever else they do
