@@ -68,6 +68,7 @@ def resume_run(run: Run, overrides: Sequence[str] = ()) -> Finished:
     """Go on with a run that was stopped, to the same bits as if it had not been."""
     with joined(run.recipe(list(overrides))) as here, run.in_use() if here.first else nullcontext():
         again = from_first(lambda: restart(run, overrides))
+        torch.set_num_threads(run.manifest()["hardware"]["threads"])  # the bits of a sum depend on their number
         session = prepare(again.recipe, again.same_data)
         from_first(again.rewind)
         return carry_out(session, again.checkpoint)

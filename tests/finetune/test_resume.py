@@ -218,3 +218,18 @@ def test_a_run_in_use_is_left_alone(whole: Run) -> None:
 def test_what_a_watch_counts_is_all_in_its_state() -> None:
     plain = {name for name, value in vars(Watch("x", 1, 1)).items() if isinstance(value, (int, float, dict))}
     assert plain - set(Watch("x", 1, 1).counted()) == {"steps", "every", "mark", "last_step"}
+
+
+def test_a_resumed_run_takes_as_many_threads_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        with monkeypatch.context() as patched:
+            crash_at(patched, 8, CrashError())
+            with pytest.raises(CrashError):
+                train_recipe(noisy.recipe(), tmp_path)
+        torch.set_num_threads(2)
+        resume_run(find("hello-linear", tmp_path))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
