@@ -17,10 +17,6 @@ from app.errors import WorkspaceError
 from app.host.explain import advice
 
 INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
-# Turns that a thread of torch's OpenMP waits in a loop before it sleeps. Its own 300,000 are 13 ms on a processor whose
-# `pause` takes 140 cycles; where cores are shared, each wait then burns the core that the other thread needs. Measured
-# on two busy cores: 9.5 sentences/s fine-tuned, 44 with this.
-SPINS = "1000"
 Function = Callable[[Sequence[str]], int]
 
 
@@ -72,8 +68,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         fix = f"did you mean `app {guess}`?" if guess else "`app --help` lists the verbs"
         print(f"error: no verb is called {name!r}\n  fix: {fix}", file=sys.stderr)
         return 2
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is loaded
     try:
         return VERBS[name].load()(arguments[1:])
     except WorkspaceError as error:
