@@ -142,6 +142,18 @@ def execute(plan: Plan, host: Host, argv: Sequence[str], terminal: bool) -> Comm
     return Command((*prefix, container_name(host), *argv))
 
 
+def run_once(
+    plan: Plan, host: Host, user: User, argv: Sequence[str], mounts: Mapping[str, str], name: str, terminal: bool
+) -> Command:
+    """A container of its own for one command, with `mounts` (place to source), read-only."""
+    options = ["run", "--rm", "--no-deps", "--name", name, *([] if terminal else ["--no-TTY"])]
+    for name, value in device_env(plan).items():
+        options += ["--env", f"{name}={value}"]
+    for place, source in mounts.items():
+        options += ["--volume", f"{source}:{place}:ro"]
+    return compose(plan, host, user, *options, SERVICE, *argv)
+
+
 def noted(argv: Sequence[str], note: str) -> list[str]:
     """`argv` that leaves its process id in the file `note`, for `interrupt`; the id is the command's own."""
     return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', note, *argv]
@@ -151,6 +163,11 @@ def interrupt(host: Host, note: str, signal: str) -> Command:
     """Pass a signal on to a noted command: `docker exec` without a terminal keeps signals to itself."""
     script = 'kill -"$1" "$(cat "$0")"'
     return Command(("docker", "exec", container_name(host), "sh", "-c", script, note, signal))
+
+
+def kill(container: str, signal: str) -> Command:
+    """Send a signal to a container's command."""
+    return Command(("docker", "kill", "--signal", signal, container))
 
 
 def device_env(plan: Plan) -> dict[str, str]:

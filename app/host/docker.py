@@ -24,6 +24,7 @@ from app.host.console import Runner, say, warn
 from app.host.explain import advice
 from app.host.facts import Host
 from app.host.inputs import build_inputs
+from app.host.outside import outside
 from app.host.reach import Reach, reachable, stand_in, within_reach
 from app.host.world import World
 
@@ -170,18 +171,24 @@ class DockerWorkspace:
         """Run in the container and return the exit code.
 
         At a terminal Docker hands over every key, Ctrl-C too. Without one its client keeps signals to itself, so the
-        command notes its process id and the signal is sent in after it.
+        command notes its process id and the signal is sent in after it. A command that names files outside the
+        checkout gets a container of its own that sees them.
         """
-        if terminal:
-            return self.runner.run(commands.execute(self.plan, self.host, [ENTRYPOINT, *argv], terminal))
+        mounts = outside(argv, self.root)
+        name = f"{commands.container_name(self.host)}-{os.getpid()}"
         note = f"/dev/shm/workspace-{os.getpid()}"
-        inside = commands.noted([ENTRYPOINT, *argv], note)
+        if mounts:
+            command = commands.run_once(self.plan, self.host, self.user, argv, mounts, name, terminal)
+        else:
+            noted = [ENTRYPOINT, *argv] if terminal else commands.noted([ENTRYPOINT, *argv], note)
+            command = commands.execute(self.plan, self.host, noted, terminal)
 
         def pass_on(number: int) -> None:
-            name = signals.Signals(number).name.removeprefix("SIG")
-            subprocess.run(commands.interrupt(self.host, note, name).argv, check=False, capture_output=True)
+            signal = signals.Signals(number).name.removeprefix("SIG")
+            send = commands.kill(name, signal) if mounts else commands.interrupt(self.host, note, signal)
+            subprocess.run(send.argv, check=False, capture_output=True)
 
-        return self.runner.run(commands.execute(self.plan, self.host, inside, terminal), pass_on)
+        return self.runner.run(command, None if terminal else pass_on)
 
     def stop(self) -> int:
         return self.runner.run(commands.compose_down(self.plan, self.host, self.user))

@@ -170,6 +170,17 @@ def test_a_command_at_a_terminal_is_run_as_it_is_and_otherwise_can_be_interrupte
     assert "--tty" not in runner.commands[1].argv
 
 
+def test_files_outside_the_checkout_are_shown_to_a_container_of_the_commands_own(root: Path) -> None:
+    file = root.parent / "beside.tsv"
+    file.write_text("good\t1\n")
+    made, runner = workspace(root)
+    made.run(["app", "train", "sentiment", "data.train=../beside.tsv"], terminal=False)
+    argv = runner.commands[0].argv
+    assert argv[argv.index("--volume") + 1] == f"{file}:/beside.tsv:ro"
+    assert argv[-5:] == ("dev", "app", "train", "sentiment", "data.train=../beside.tsv")
+    assert {"run", "--rm", "--no-TTY"} <= set(argv)
+
+
 def test_state_tells_what_is_there(root: Path) -> None:
     assert workspace(root)[0].state() == [
         "image     gpu-workspace:cpu-dev: not built",

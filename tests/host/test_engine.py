@@ -115,6 +115,27 @@ def test_signals_reach_the_command_in_the_container(env: dict[str, str], number:
     assert process.returncode == code
 
 
+def test_a_file_beside_the_checkout_is_read_as_natively(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "beside.txt").write_text("seen\n")
+    words = f"cat {tmp_path}/beside.txt {os.path.relpath(tmp_path / 'beside.txt', ROOT)}; exit 7"
+    done = invoke("up", "--gpus", "none", "--command", words, env=env)
+    assert (done.stdout, done.returncode) == ("seen\nseen\n", 7), done.stderr[-2000:]
+    assert not docker("ps", "--all", "--quiet", "--filter", "label=com.docker.compose.oneoff=True")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 41), (signal.SIGTERM, 42)])
+def test_signals_reach_a_command_that_reads_beside_the_checkout(
+    env: dict[str, str], tmp_path: Path, number: int, code: int
+) -> None:
+    script = f"trap 'exit 41' INT; trap 'exit 42' TERM; ls {tmp_path}; echo ready; sleep 60 & wait"
+    with start("up", "--gpus", "none", "--command", script, env=env) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        process.communicate(timeout=20)
+    assert process.returncode == code
+
+
 def test_cdi_hands_the_card_over(card: dict[str, str], tmp_path: Path) -> None:
     folder = os.environ.get("WORKSPACE_CDI_DIR")
     if not folder:

@@ -1,0 +1,51 @@
+"""What a container is shown of the files that a command names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.host.outside import outside
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A checkout beside a folder of data."""
+    for file in ("project/train.tsv", "reviews/train.tsv", "reviews/dev set.tsv"):
+        path = tmp_path / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("good\t1\n")
+    return tmp_path / "project"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["../reviews/train.tsv"],
+        ["data.train=../reviews/train.tsv"],
+        ["data.train=[../reviews/train.tsv,train.tsv]"],
+        ["bash", "-c", "app train sentiment data.train=../reviews/train.tsv"],
+        ["an unclosed ' quotation", "data.train=../reviews/../reviews/train.tsv"],
+    ],
+)
+def test_a_relative_name_is_found_where_the_container_looks(root: Path, words: list[str]) -> None:
+    assert outside(words, root) == {"/reviews/train.tsv": str(root.parent / "reviews" / "train.tsv")}
+
+
+def test_an_absolute_name_keeps_its_place(root: Path) -> None:
+    file, inside = str(root.parent / "reviews" / "dev set.tsv"), str(root / "train.tsv")
+    assert outside([f"data.dev={file}"], root) == {file: file}
+    assert outside([inside], root) == {inside: inside}, "the checkout's own is mounted elsewhere"
+
+
+def test_folders_are_shown_whole(root: Path) -> None:
+    assert outside(["model.name=../reviews"], root) == {"/reviews": str(root.parent / "reviews")}
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["train.tsv", "./train.tsv", "folder/train.tsv", "sentiment", "../reviews/tarin.tsv", "/etc/passwd", "/", ".."],
+)
+def test_nothing_else_is_shown(root: Path, word: str) -> None:
+    assert outside(["app", "train", word], root) == {}
