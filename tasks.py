@@ -97,10 +97,12 @@ def up(
 @workspace_task()
 def shell(c: Context, backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False) -> int:
     """Open one more shell in the workspace."""
+    from app.host.console import at_terminal
     from app.host.workspace import shell_command
 
     workspace = the_workspace(backend, variant, gpus, dry)
-    return run(workspace, *shell_command(workspace.plan))
+    workspace.ensure()  # before the shell's start file, which lies in the environment
+    return workspace.run(shell_command(workspace.plan), terminal=at_terminal())
 
 
 @workspace_task()
@@ -142,7 +144,17 @@ def train(
 @workspace_task(arguments='the verb and its arguments as one word: invoke app "runs list"')
 def app(c: Context, arguments: str, backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False) -> int:
     """Run any verb of `app` in the workspace: invoke app "--help"."""
-    return run(the_workspace(backend, variant, gpus, dry), "app", *shlex.split(arguments))
+    return run(the_workspace(backend, variant, gpus, dry), "app", *_words(arguments))
+
+
+def _words(line: str) -> list[str]:
+    from app.errors import HostError, Problem
+
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        fix = "close the quotation; an apostrophe of the text goes between double quotes: invoke app 'verb \"can\'t\"'"
+        raise HostError(Problem(f"{line!r} cannot be split into words: {str(error).lower()}", fix)) from None
 
 
 @workspace_task(
@@ -281,7 +293,8 @@ def _check_spelling(names: dict[str, Task[Any]]) -> None:
     from app.host.typos import correction
 
     flags = {name: _flags(t.body) for name, t in names.items()}
-    if problem := correction(sys.argv[1:], flags):
+    bare = {name: [f"--{argument}" for argument in t.positional] for name, t in names.items()}
+    if problem := correction(sys.argv[1:], flags, bare):
         raise Exit(str(problem), code=2)
 
 

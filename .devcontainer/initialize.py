@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from app.host import commands  # noqa: E402
 from app.host.choose import Plan, Wishes, choose  # noqa: E402
 from app.host.facts import Host, look  # noqa: E402
 from app.host.inputs import build_inputs  # noqa: E402
+from app.host.reach import reachable, within_reach  # noqa: E402
 from app.host.world import World  # noqa: E402
 
 # Apart from `invoke up`'s project: each would otherwise replace the other's container.
@@ -40,8 +43,10 @@ def overlay(plan: Plan, host: Host, inputs: commands.BuildInputs) -> dict[str, A
         },
         "environment": {**commands.device_env(plan), **({"NVIDIA_DISABLE_REQUIRE": "true"} if plan.skip_gate else {})},
     }
-    for file in commands.compose_files(plan)[1:]:
+    if file := commands.gpu_overlay(plan):
         service["extends"] = {"file": str(ROOT / file), "service": commands.SERVICE}
+    if host.ca_bundle:
+        service["secrets"] = ["ca"]
     return {
         "name": PROJECT,
         "services": {commands.SERVICE: service},
@@ -54,7 +59,10 @@ def main() -> int:
     host = look(world)
     try:
         plan = choose(host, Wishes.of(os.environ, None, "docker", None))
-        inputs = build_inputs(world, host, ROOT, plan.variant)
+        if not world.run(["docker", "image", "inspect", commands.image_name(plan, host)]).ok:
+            plan, warning = within_reach(plan, ROOT, partial(reachable, ca_bundle=host.ca_bundle))
+            plan = replace(plan, warnings=(*plan.warnings, *([warning] if warning else [])))
+        inputs = build_inputs(world, host, ROOT, plan.variant, "dev", plan.base_image)
     except WorkspaceError as error:
         print(error, file=sys.stderr)
         return error.exit_code

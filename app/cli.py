@@ -39,6 +39,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("app.finetune.command:evaluate", "score a trained run: app evaluate RUN"),
     "predict": Verb("app.finetune.command:predict", "run a trained model over a file or stdin, JSONL out"),
     "generate": Verb("app.finetune.generate:generate", "go on with a text: app generate gpt-char --prompt TEXT"),
+    "export": Verb("app.finetune.command:export", "write a run's model to a folder that from_pretrained loads"),
     "runs": Verb("app.runs.command:runs", "list what was trained: status and scores"),
     "reproduce": Verb("app.finetune.reproduce:reproduce", "train a recorded run again and compare to the last bit"),
     "recipes": Verb("app.finetune.command:recipes", "list the recipes, show one, print the JSON Schema"),

@@ -16,6 +16,13 @@ def torch_release() -> tuple[int, int]:
     return int(major), int(minor)
 
 
+def leave_memory_unfilled() -> None:
+    """Torch from 2.1 on fills new memory in deterministic mode, for programs that read what they never wrote."""
+    settings = getattr(torch.utils, "deterministic", None)
+    if settings is not None:
+        settings.fill_uninitialized_memory = False
+
+
 def compiler_obstacle() -> str | None:
     """Why torch.compile cannot work with this Python, in a clause; None where it can."""
     newest = max((release, python) for release, python in COMPILER_READS.items() if release <= torch_release())[1]

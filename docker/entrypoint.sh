@@ -29,6 +29,13 @@ if [ ! -w "$HOME" ]; then
     export HOME
 fi
 
+# A company's certificates (compose.ca.yaml), beside the system's own and not instead. In /dev/shm, which no layer has.
+if [ -s /run/secrets/ca ]; then
+    bundle="/dev/shm/ca-$(id -u).pem"
+    cat /etc/ssl/certs/ca-certificates.crt /run/secrets/ca >"$bundle"
+    export SSL_CERT_FILE="$bundle" REQUESTS_CA_BUNDLE="$bundle" CURL_CA_BUNDLE="$bundle" PIP_CERT="$bundle"
+fi
+
 cache=""
 for variable in WORKSPACE_CACHE HF_HOME TORCHINDUCTOR_CACHE_DIR TRITON_CACHE_DIR CUDA_CACHE_PATH; do
     eval "folder=\${$variable:-}"
@@ -39,6 +46,9 @@ for variable in WORKSPACE_CACHE HF_HOME TORCHINDUCTOR_CACHE_DIR TRITON_CACHE_DIR
     mkdir -p "$cache"
     export "$variable=$cache"
 done
-[ -z "$cache" ] || echo "warning: user $(id -u) cannot write to /cache; caching in ${cache%/*} for this container only" >&2
+if [ -n "$cache" ]; then
+    echo "warning: user $(id -u) cannot write to /cache; caching in ${cache%/*} for this container only" >&2
+    echo "  fix: mount a volume at /cache that user $(id -u) may write to, or run as the user who owns it" >&2
+fi
 
 exec "$@"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,8 @@ def test_every_file_is_on_the_disk_before_the_folder_has_its_name(
         (building / "inner" / "a.npy").write_bytes(b"a")
         (building / "b.npy").write_bytes(b"b")
     assert {"a.npy", "b.npy", "inner"} <= set(synced)
+
+
+def test_json_has_no_form_for_what_is_not_finite(tmp_path: Path) -> None:
+    atomic.write_json(tmp_path / "x.json", {"scores": [1.5, math.nan], "best": {"loss": -math.inf}})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"scores": [1.5, None], "best": {"loss": None}}

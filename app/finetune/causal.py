@@ -65,7 +65,7 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
         return model  # type: ignore[no-any-return]
 
     def flops(self, model: nn.Module, batch: Batch) -> float:
-        """6 N a token, and 12 L C T for attention where the configuration says L and C (PaLM, appendix B)."""
+        """As for every task, and 12 L C T a token for attention (Chowdhery et al. 2022, appendix B)."""
         layers, width = (float(getattr(self.config, name, 0)) for name in ("num_hidden_layers", "hidden_size"))
         length: int = batch.inputs["ids"].shape[1]
         return super().flops(model, batch) + 12.0 * layers * width * length * batch.useful

@@ -12,47 +12,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
-from app.data.encode import EncodedTexts, class_names, encode_texts, tokenize
-from app.data.files import Columns, find_file, read_plain
-from app.finetune.task import Forward, Judged, Loss, Scores, Split, Task, weighted_loss
+from app.data.encode import EncodedTexts, class_names
+from app.data.files import Columns, find_file
+from app.finetune.encoder import TextTask
+from app.finetune.task import Forward, Judged, Loss, Scores, Split, weighted_loss
 from app.models import pretrained
-from app.models.adapters import merged
-from app.models.trim import restore_embeddings, trim_embeddings
 from app.schema import TextClassification
 
 
-class TextClassificationTask(Task[TextClassification]):
+class TextClassificationTask(TextTask[TextClassification]):
     """Texts in, classes out; the best checkpoint is the one most accurate on dev."""
 
-    unit = "sentences"
     monitor = "accuracy"
     higher_is_better = True
 
     def __init__(self, recipe: TextClassification) -> None:
         super().__init__(recipe)
         self.classes: list[str] = []
-        self.tokenizer: Any = None
-        self.used_ids = torch.empty(0, dtype=torch.long)
 
     def data(self, split: Split) -> EncodedTexts | None:
         """A file as token ids; the classes are those of the training file."""
-        data = self.recipe.data
-        name = {"train": data.train, "dev": data.dev, "test": data.test}[split]
-        if name is None:
+        if (name := self.file_of(split)) is None:
             return None
         find_file(name)  # where the training file is bad, this one may be missing as well
-        columns = Columns(data.text, data.label)
-        self.classes = self.classes or class_names(data.train, columns)
-        self.tokenizer = self.tokenizer or pretrained.tokenizer_of(self.recipe.model)
-        encoded = encode_texts(name, columns, self.tokenizer, data.max_length, self.classes)
-        if split == "train":
-            self.used_ids = torch.from_numpy(np.unique(encoded.ids.flat)).long()
-        return encoded
+        data = self.recipe.data
+        self.classes = self.classes or class_names(data.train, Columns(data.text, data.label))
+        return self.encoded(name, split, self.classes)
 
     def model(self) -> nn.Module:
-        model = pretrained.sequence_classifier(self.recipe.model, self.classes)
-        trim_embeddings(model, self.used_ids)
-        return model
+        return self.ready(pretrained.sequence_classifier(self.recipe.model, self.classes))
 
     def loss(self, forward: Forward, batch: Batch) -> Loss:
         logits: Tensor = forward(**batch.inputs).logits
@@ -79,24 +67,12 @@ class TextClassificationTask(Task[TextClassification]):
         }
         return Scores(values, tables_of(counts, table, self.classes))
 
-    def save(self, model: nn.Module, folder: Path) -> None:
-        plain = merged(model)
-        restore_embeddings(plain)
-        plain.save_pretrained(folder, safe_serialization=True)
-        self.tokenizer.save_pretrained(folder)
-
     def load(self, folder: Path) -> nn.Module:
         model = pretrained.load_classifier(folder)
         config: Any = model.config
         self.classes = [config.id2label[i] for i in range(config.num_labels)]
-        self.tokenizer = pretrained.tokenizer_in(folder)
+        self.begin(pretrained.tokenizer_in(folder), config)
         return model
-
-    def unlabelled(self, name: str | None) -> DataSet:
-        texts = read_plain(name, self.recipe.data.text)
-        return EncodedTexts(
-            tokenize(self.tokenizer, texts, self.recipe.data.max_length), None, self.tokenizer.pad_token_id or 0, ""
-        )
 
     def describe(self, judged: Judged) -> dict[str, Any]:
         probabilities = {name: round(p, 6) for name, p in zip(self.classes, judged.detail)}

@@ -1,4 +1,4 @@
-"""`app train`, `evaluate`, `predict` and `recipes`: what is typed, in and out."""
+"""`app train`, `evaluate`, `predict`, `export` and `recipes`: what is typed, in and out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from app.atomic import as_json
 
 OVERRIDES = "settings as key=value: optimizer.lr=1e-4 trainer.max_epochs=3"
 
@@ -45,7 +47,7 @@ def train(argv: Sequence[str]) -> int:
 
             session = prepare(recipe)
             plan = dry.plan_of(session)
-            print(json.dumps(dry.summary(plan)) if options.json else dry.describe(session, plan))
+            print(as_json(dry.summary(plan)) if options.json else dry.describe(session, plan))
             return 0
         from app.finetune.devices import place, to_start
 
@@ -57,7 +59,7 @@ def train(argv: Sequence[str]) -> int:
 
         finished = resume_run(run, overrides) if options.resume else train_recipe(recipe, options.runs)
     if place().first:
-        print(json.dumps(finished.summary()) if options.json else finished.text())
+        print(as_json(finished.summary()) if options.json else finished.text())
     return 0
 
 
@@ -81,7 +83,7 @@ def evaluate(argv: Sequence[str]) -> int:
 
     scores = evaluate_run(run, recipe, options.split)
     if options.json:
-        print(json.dumps(scores.values))
+        print(as_json(scores.values))
     else:
         print("  ".join(f"{name} {value:.4f}" for name, value in scores.values.items()))
         print(scores.tables)
@@ -106,7 +108,32 @@ def predict(argv: Sequence[str]) -> int:
     from app.finetune.inference import predict_lines
 
     for line in predict_lines(run, None if options.file == "-" else options.file):
-        print(json.dumps(line, ensure_ascii=False))
+        print(as_json(line))
+    return 0
+
+
+def export(argv: Sequence[str]) -> int:
+    """Write a run's model to a folder that from_pretrained loads, LoRA's matrices added into the weights.
+
+    A run that was stopped gives the weights that scored best on dev so far.
+    """
+    parser = argparse.ArgumentParser(prog="app export", description=export.__doc__)
+    parser.add_argument("run", help="folder of a run, or a recipe's name for its newest run")
+    parser.add_argument("folder", type=Path, help="a new or an empty folder")
+    parser.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="of the numbers (default: as trained)")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders are (default: runs)"
+    )
+    parser.add_argument("--json", action="store_true", help="print what was written as one JSON object on stdout")
+    options = parser.parse_args(argv)
+
+    from app.runs.folder import find
+
+    run = find(options.run, options.runs)
+    from app.finetune.export import export_run
+
+    exported = export_run(run, options.folder, options.dtype)
+    print(as_json(exported.summary()) if options.json else exported.text())
     return 0
 
 

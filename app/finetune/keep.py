@@ -149,7 +149,7 @@ class Keep(Callback):
     def load_best(self, module: FineTuning) -> None:
         """Put the best weights back into the model."""
         if self.best:
-            path = self.run.checkpoints / f"best-{int(self.best['step']):08d}" / "model.safetensors"
+            path = self.run.checkpoints / f"best-{int(self.best['step']):08d}" / checkpoints.WEIGHTS
             module.model.load_state_dict(load_file(str(path)), strict=False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -235,10 +235,9 @@ class Keep(Callback):
         if not trainer.is_global_zero or path.exists():
             return
         weights = {name.partition(".")[2]: tensor.detach().contiguous() for name, tensor in state.items()}
-        scores = {name: value if math.isfinite(value) else None for name, value in self.best.items()}
         with STOP.holding(), writing(path.name, self.run.path), atomic.new_folder(path) as building:
-            checkpoints.write_tensors(_unshared(weights), building / "model.safetensors")
-            atomic.write_json(building / "scores.json", scores)
+            checkpoints.write_tensors(_unshared(weights), building / checkpoints.WEIGHTS)
+            atomic.write_json(building / "scores.json", self.best)
 
 
 def _unshared(state: dict[str, Any]) -> dict[str, Any]:

@@ -35,11 +35,7 @@ class Restart:
 
     def same_data(self, splits: Splits) -> Run:
         """The run, once its data is known to be what it was. Raises DataError."""
-        before, now = self.run.manifest()["data_sha256"], splits.digests()
-        changed = [split for split in now if before.get(split) != now[split]]
-        if changed:
-            what = f"the data of {' and '.join(changed)} changed since the run began"
-            raise DataError(Problem(what, "put the old data back, or train again with the new", str(self.run.path)))
+        same_data(self.run, splits)
         return self.run
 
     def rewind(self) -> None:
@@ -78,6 +74,15 @@ def restart(run: Run, overrides: Sequence[str]) -> Restart:
     begun = f"step {position_in(checkpoint).step}" if checkpoint else "the beginning: there is no checkpoint yet"
     print(f"resuming {run.path} from {begun}", file=sys.stderr)
     return Restart(run, recipe, checkpoint)
+
+
+def same_data(run: Run, splits: Splits) -> None:
+    """Raise DataError where the data is not what it was when the run began."""
+    before, now = run.manifest()["data_sha256"], splits.digests()
+    changed = [split for split in now if before.get(split) != now[split]]
+    if changed:
+        what = f"the data of {' and '.join(changed)} changed since the run began"
+        raise DataError(Problem(what, "put the old data back, or train again with the new", str(run.path)))
 
 
 def refuse_other_identity(before: Recipe, now: Recipe) -> None:

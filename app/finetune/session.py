@@ -22,6 +22,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import nn
 from torch.utils.data import DataLoader
 
+from app.compat import leave_memory_unfilled
 from app.data.batch import Batch, DataSet
 from app.data.batching import Batches, Cut, loader
 from app.errors import ConfigError, DataError, Problem
@@ -102,6 +103,7 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
     splits = splits_of(task)
     pl.seed_everything(recipe.seed, workers=True)
     model = task.model()
+    task.operations(model)
     settings = recipe.trainer
     here, cut = place(), Cut(settings.batch_size, settings.batch_tokens, True, recipe.seed)
     batches = Batches(splits.train.lengths, cut, here.rank, here.world)
@@ -152,6 +154,7 @@ def build_trainer(
 ) -> pl.Trainer:
     """Lightning's Trainer, with its own records, checkpoints and bars off: ours are `callbacks` and the loggers."""
     settings, here = recipe.trainer, place()
+    leave_memory_unfilled()
     loggers: list[Logger] = []
     if run:
         loggers = [JsonLines(run.metrics), *trackers(recipe, run)]

@@ -18,29 +18,25 @@ from app.data.packing import IGNORED
 from app.data.tagged import Keys, read_untagged
 from app.data.tags import OUTSIDE, spans_of
 from app.finetune.decoding import best_tags
+from app.finetune.encoder import EncoderTask
 from app.finetune.entities import report_of
-from app.finetune.task import Forward, Judged, Loss, Scores, Split, Task, weighted_loss
+from app.finetune.task import Forward, Judged, Loss, Scores, Split, weighted_loss
 from app.models import pretrained
-from app.models.adapters import merged
 from app.models.fetch import model_folder
-from app.models.trim import restore_embeddings, trim_embeddings
 from app.schema import TokenClassification
 
 LEADS = tuple(step / 4 for step in range(9))  # a probability of O from 1/2 up to 0.88 against one other tag
 
 
-class TokenClassificationTask(Task[TokenClassification]):
+class TokenClassificationTask(EncoderTask[TokenClassification]):
     """Sentences of words in, well-formed IOB2 tags out; the best checkpoint has the highest entity F1 on dev."""
 
-    unit = "sentences"
     monitor = "entity_f1"
     higher_is_better = True
 
     def __init__(self, recipe: TokenClassification) -> None:
         super().__init__(recipe)
         self.names: list[str] = []
-        self.tokenizer: Any = None
-        self.used_ids = torch.empty(0, dtype=torch.long)
         self.lead = 0.0
         """By how much O must lead, in log-probability, to be the answer; it is in the head's bias."""
 
@@ -51,19 +47,17 @@ class TokenClassificationTask(Task[TokenClassification]):
         self.names = self.names or tag_names(data.train, keys)
         if self.tokenizer is None:
             model = self.recipe.model
-            self.tokenizer = pretrained.tokenizer_for_words(model_folder(model.name, model.revision, weights=False))
-        name = {"train": data.train, "dev": data.dev, "test": data.test}[split]
-        if name is None:
+            folder = model_folder(model.name, model.revision, weights=False)
+            self.begin(pretrained.tokenizer_for_words(folder), pretrained.config_in(folder))
+        if (name := self.file_of(split)) is None:
             return None
-        encoded = encode_tagged(name, keys, self.tokenizer, data.max_length, self.names)
+        encoded = encode_tagged(name, keys, self.tokenizer, self.length, self.names)
         if split == "train":
-            self.used_ids = torch.from_numpy(np.unique(encoded.ids.flat)).long()
+            self.remember(encoded.ids)
         return encoded
 
     def model(self) -> nn.Module:
-        model = pretrained.token_classifier(self.recipe.model, self.names)
-        trim_embeddings(model, self.used_ids)
-        return model
+        return self.ready(pretrained.token_classifier(self.recipe.model, self.names))
 
     def loss(self, forward: Forward, batch: Batch) -> Loss:
         logits: Tensor = forward(**batch.inputs).logits
@@ -117,24 +111,20 @@ class TokenClassificationTask(Task[TokenClassification]):
             heads[-1].bias[self.names.index(OUTSIDE)] -= self.lead
         return self.lead > 0
 
-    def save(self, model: nn.Module, folder: Path) -> None:
-        plain = merged(model)
-        plain.config.outside_lead = self.lead
-        restore_embeddings(plain)
-        plain.save_pretrained(folder, safe_serialization=True)
-        self.tokenizer.save_pretrained(folder)
+    def finish(self, model: Any) -> None:
+        model.config.outside_lead = self.lead
 
     def load(self, folder: Path) -> nn.Module:
         model = pretrained.load_token_classifier(folder)
         config: Any = model.config
         self.names = [config.id2label[i] for i in range(config.num_labels)]
         self.lead = getattr(config, "outside_lead", 0.0)
-        self.tokenizer = pretrained.tokenizer_for_words(folder)
+        self.begin(pretrained.tokenizer_for_words(folder), config)
         return model
 
     def unlabelled(self, name: str | None) -> EncodedTags:
         words = read_untagged(name, Keys(self.recipe.data.tokens, None))
-        return encode_words(self.tokenizer, words, [[0] * len(w) for w in words], self.recipe.data.max_length)
+        return encode_words(self.tokenizer, words, [[0] * len(w) for w in words], self.length)
 
     def lines(self, judged: Sequence[Judged], data: DataSet) -> Iterator[dict[str, Any]]:
         """One sentence a line: its words, their tags, and the entities as spans of words, the end not included."""

@@ -96,6 +96,7 @@ class Task(ABC, Generic[R]):
 
     def __init__(self, recipe: R) -> None:
         self.recipe = recipe
+        self._operations: dict[int | None, float] = {}
 
     @abstractmethod
     def data(self, split: Split) -> DataSet | None:
@@ -151,19 +152,34 @@ class Task(ABC, Generic[R]):
         return None
 
     def flops(self, model: nn.Module, batch: Batch) -> float:
-        """Floating-point operations of a training step on the useful part of a batch.
+        """Floating-point operations of a training step on the useful part of a batch, by `operations_a_token`."""
+        return self.operations(model) * batch.useful
 
-        6 for each parameter that multiplies and each token: 2 forward, 4 backward (Kaplan et al. 2020, section 2.1).
-        Embedding tables look up and do not multiply.
-        """
-        return 6.0 * multiplying_parameters(model) * batch.useful
+    def operations(self, model: nn.Module) -> float:
+        """`operations_a_token`, counted once for each state of freezing: it walks over the whole model, and first
+        before FSDP leaves this process a part of it."""
+        freeze = getattr(self.recipe.model, "freeze", None)
+        awake = sum(p.requires_grad for p in model.parameters()) if freeze and freeze.gradual else None
+        if awake not in self._operations:
+            self._operations[awake] = operations_a_token(model)
+        return self._operations[awake]
 
 
-def multiplying_parameters(model: nn.Module) -> int:
-    """Parameters without the tables of `nn.Embedding`; a tied output head multiplies, so it still counts."""
+def operations_a_token(model: nn.Module) -> float:
+    """Floating-point operations of a training step for each token, attention and pointwise ones left out.
+
+    2 for each parameter that multiplies in the forward pass, 2 in the backward pass for the gradient of what came into
+    it, and 2 for its own (Kaplan et al. 2020, section 2.1). A frozen one needs none of its own, and the backward pass
+    ends at the first that is trained. Embedding tables look up and do not multiply; a tied output head does.
+    """
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     tied = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
-    return sum(p.numel() for p in model.parameters() if id(p) not in tables - tied)
+    operations, reached = 0.0, False
+    for parameter in model.parameters():  # from the bottom up
+        reached = reached or parameter.requires_grad
+        if id(parameter) not in tables - tied:
+            operations += parameter.numel() * (2.0 + 2.0 * reached + 2.0 * parameter.requires_grad)
+    return operations
 
 
 def task_of(recipe: R) -> Task[R]:

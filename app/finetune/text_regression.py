@@ -18,28 +18,23 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
-from app.data.encode import EncodedTexts, encode_texts, tokenize
-from app.data.files import Columns, read_plain
+from app.data.encode import EncodedTexts
 from app.errors import DataError, Problem
-from app.finetune.task import Forward, Judged, Loss, Scores, Split, Task, weighted_loss
+from app.finetune.encoder import TextTask
+from app.finetune.task import Forward, Judged, Loss, Scores, Split, weighted_loss
 from app.models import pretrained
-from app.models.adapters import merged
-from app.models.trim import restore_embeddings, trim_embeddings
 from app.schema import TextRegression
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
-class TextRegressionTask(Task[TextRegression]):
+class TextRegressionTask(TextTask[TextRegression]):
     """Texts in, numbers out; the best checkpoint has the lowest root mean squared error on dev."""
 
-    unit = "sentences"
     monitor = "rmse"
 
     def __init__(self, recipe: TextRegression) -> None:
         super().__init__(recipe)
-        self.tokenizer: Any = None
-        self.used_ids = torch.empty(0, dtype=torch.long)
         self.shift, self.scale = 0.0, 1.0
         """An answer is the model's output times `scale` plus `shift`; for a model that was saved these do nothing."""
         self.deviation = 1.0
@@ -47,15 +42,8 @@ class TextRegressionTask(Task[TextRegression]):
 
     def data(self, split: Split) -> EncodedTexts | None:
         """A file as token ids and numbers; the scale is that of the training file."""
-        data = self.recipe.data
-        self.tokenizer = self.tokenizer or pretrained.tokenizer_of(self.recipe.model)
-        name = {"train": data.train, "dev": data.dev, "test": data.test}[split]
-        if name is None:
-            return None
-        encoded = encode_texts(name, Columns(data.text, data.label), self.tokenizer, data.max_length, classes=None)
-        if split == "train":
-            self.used_ids = torch.from_numpy(np.unique(encoded.ids.flat)).long()
-        return encoded
+        name = self.file_of(split)
+        return self.encoded(name, split, classes=None) if name else None
 
     def model(self) -> nn.Module:
         """A new model; from here on the task answers on the scale of the training labels."""
@@ -69,8 +57,7 @@ class TextRegressionTask(Task[TextRegression]):
         model = pretrained.text_regressor(self.recipe.model)
         if last_layer(model).bias is None:  # GPT-2's: nothing there could hold a shift
             self.shift = 0.0
-        trim_embeddings(model, self.used_ids)
-        return model
+        return self.ready(model)
 
     def loss(self, forward: Forward, batch: Batch) -> Loss:
         assert batch.labels is not None
@@ -99,30 +86,21 @@ class TextRegressionTask(Task[TextRegression]):
         values = {"loss": weighted_loss(judged), **errors(truth, answers), **correlations(truth, answers)}
         return Scores(values, table_of(values, errors(truth, np.full_like(truth, truth.mean()))))
 
-    def save(self, model: nn.Module, folder: Path) -> None:
-        plain = merged(model)
-        restore_embeddings(plain)
-        head = last_layer(plain)
+    def finish(self, model: Any) -> None:
+        head = last_layer(model)
         with torch.no_grad():
             head.weight.mul_(self.scale)
             if head.bias is not None:
                 head.bias.mul_(self.scale).add_(self.shift)
         self.shift, self.scale = 0.0, 1.0
-        plain.config.label_deviation = self.deviation
-        plain.save_pretrained(folder, safe_serialization=True)
-        self.tokenizer.save_pretrained(folder)
+        model.config.label_deviation = self.deviation
 
     def load(self, folder: Path) -> nn.Module:
-        self.tokenizer = pretrained.tokenizer_in(folder)
         model = pretrained.load_classifier(folder)
         config: Any = model.config
+        self.begin(pretrained.tokenizer_in(folder), config)
         self.deviation = config.label_deviation
         return model
-
-    def unlabelled(self, name: str | None) -> DataSet:
-        texts = read_plain(name, self.recipe.data.text)
-        ids = tokenize(self.tokenizer, texts, self.recipe.data.max_length)
-        return EncodedTexts(ids, None, self.tokenizer.pad_token_id or 0, "")
 
     def describe(self, judged: Judged) -> dict[str, Any]:
         return {"number": judged.answer}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
 from app.data.batch import Batch
+from app.errors import Problem, RunError
 from app.finetune import devices
 from app.finetune.module import FineTuning
 
@@ -135,6 +137,9 @@ class Watch(Callback):
             self.bar.set_postfix_str(
                 f"loss {loss:.4f}, lr {rate:.1e}, {self.examples / self.seconds:.0f} {self.unit}/s", refresh=False
             )
+        if math.isnan(loss) and any(bool(p.isnan().any()) for p in module.model.parameters()):
+            what = f"the loss is nan at step {trainer.global_step}, and so are weights: nothing is learned from here on"
+            raise RunError(Problem(what, f"lower optimizer.lr, which is {module.recipe.optimizer.lr:g}"))
         self.totals = {key: total + getattr(self, key) for key, total in self.totals.items()}
         self.total_seconds += self.seconds
         self.examples = self.useful = self.padded = 0

@@ -22,6 +22,7 @@ from app.host.obstacles import (
 )
 from app.host.variants import VARIANTS, Variant, variant, variant_for
 
+ASKED = "asked for"  # `Plan.why_variant` where the user named the variant
 BACKENDS = ("docker", "native", "inside")
 
 
@@ -206,7 +207,7 @@ def _selected(host: Host, gpus: str) -> list[Gpu]:
 
 def _variant(asked: Variant | None, cards: Sequence[Gpu]) -> tuple[Variant, str]:
     if asked is not None:
-        return asked, "asked for"
+        return asked, ASKED
     if not cards:
         return VARIANTS["cpu"], "no GPU to use"
     found = variant_for(card.capability for card in cards if card.capability is not None) or VARIANTS["cpu"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from app.host.facts import Host
 from app.host.variants import VARIANTS
 from app.host.world import World
 
+DEV_CONTAINER = "gpu-workspace-devcontainer"  # the compose project of .devcontainer/initialize.py
 # Made anew by the next command that needs them.
 _MADE = (".venv", ".venv.partial", ".venv.old", "build", "dist", ".cache")
 _MADE_BY_TOOLS = (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
@@ -49,16 +51,16 @@ def removal(world: World, host: Host, root: Path, runs: bool, cache: bool, image
 def _in_docker(world: World, host: Host, cache: bool, images: bool) -> list[tuple[str, Command]]:
     if not isinstance(host.engine, Engine):
         return []
-    project = host.env.get("COMPOSE_PROJECT_NAME") or PROJECT
-    mine = f"label=com.docker.compose.project={project}"
     found: list[tuple[str, Command]] = []
-    for box in _names(world, ["docker", "ps", "--all", "--filter", mine, "--format", "{{.Names}}"]):
-        found.append((f"container {box}", Command(("docker", "rm", "--force", box))))
-    for network in _names(world, ["docker", "network", "ls", "--filter", mine, "--format", "{{.Name}}"]):
-        found.append((f"network {network}", Command(("docker", "network", "rm", network))))
-    if cache:
-        for volume in _names(world, ["docker", "volume", "ls", "--filter", mine, "--format", "{{.Name}}"]):
-            found.append((f"volume {volume}", Command(("docker", "volume", "rm", volume))))
+    for project in (host.env.get("COMPOSE_PROJECT_NAME") or PROJECT, DEV_CONTAINER):
+        mine = f"label=com.docker.compose.project={project}"
+        for box in _names(world, ["docker", "ps", "--all", "--filter", mine, "--format", "{{.Names}}"]):
+            found.append((f"container {box}", Command(("docker", "rm", "--force", box))))
+        for network in _names(world, ["docker", "network", "ls", "--filter", mine, "--format", "{{.Name}}"]):
+            found.append((f"network {network}", Command(("docker", "network", "rm", network))))
+        if cache:
+            for volume in _names(world, ["docker", "volume", "ls", "--filter", mine, "--format", "{{.Name}}"]):
+                found.append((f"volume {volume}", Command(("docker", "volume", "rm", volume))))
     if images:
         tags = {f"{IMAGE}:{name}-{target}" for name in VARIANTS for target in ("dev", "runtime")}
         for image in _names(world, ["docker", "image", "ls", IMAGE, "--format", "{{.Repository}}:{{.Tag}}"]):
@@ -81,19 +83,31 @@ def agreed(what: Removal, yes: bool) -> bool:
     if yes:
         return True
     say("remove it? [y/N] ")
-    return input().strip().lower() in ("y", "yes")
+    try:
+        return input().strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        raise HostError(Problem("there was no answer, so nothing was removed", "answer y, or add `--yes`")) from None
 
 
 def remove(what: Removal, runner: Runner) -> int:
-    """Remove it; the first exit code that is not 0, else 0."""
-    worst = 0
-    for _, command in what.docker:
-        worst = worst or runner.run(command)
+    """Remove it, each whatever becomes of the others; the first exit code that is not 0, else 0.
+
+    Raises:
+        HostError: folders that are still there, as with what root wrote into them.
+    """
+    codes = [runner.run(command) for _, command in what.docker]
     for folder in what.folders:
         say(f"$ rm -r {folder}")
         if not runner.dry:
             shutil.rmtree(folder, ignore_errors=True)
-    return worst
+    left = [] if runner.dry else [str(folder) for folder in what.folders if folder.exists()]
+    if left:
+        raise HostError(
+            Problem(
+                f"could not be removed, not all of it is yours: {', '.join(left)}", f"`sudo rm -r {shlex.join(left)}`"
+            )
+        )
+    return next(filter(None, codes), 0)
 
 
 def _size(folder: Path) -> str:

@@ -15,18 +15,27 @@ IMAGE = "gpu-workspace"
 PROJECT = "gpu-workspace"
 INPUTS_LABEL = "gpu-workspace.inputs"
 TARGETS = ("dev", "runtime")
+# What a command in the container gets from whoever types it. They are no part of the container itself, or a second
+# terminal with another token would replace the container, and with it what runs there.
+PERSONAL = (
+    *("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "WANDB_API_KEY", "MLFLOW_TRACKING_URI", "PIP_INDEX_URL"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+)
+_DEVICES = "CUDA_VISIBLE_DEVICES"  # given with each command, from the plan
 
 
 @dataclass(frozen=True)
 class Command:
     """An argv and the variables it needs beside the environment. Run in the project's root.
 
-    `background` holds further variables, such as PATH, without which the printed line does the same at a prompt.
+    `background` holds further variables, such as PATH, without which the printed line does the same at a prompt, and
+    `without` names those of the environment that the command is not given.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     background: Mapping[str, str] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
     @property
     def line(self) -> str:
@@ -41,6 +50,20 @@ class User:
     uid: int
     gid: int
     memlock: int = -1
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A file or folder of the host's, and where a container finds it."""
+
+    source: str
+    place: str
+    writable: bool = False
+
+    @property
+    def option(self) -> str:
+        """The value of `--volume`."""
+        return f"{self.source}:{self.place}{'' if self.writable else ':ro'}"
 
 
 @dataclass(frozen=True)
@@ -90,16 +113,21 @@ def build(plan: Plan, host: Host, inputs: BuildInputs, target: str = "dev") -> C
     return Command(tuple(argv), {**env, **_platform(host)}, by_name)
 
 
-def compose_files(plan: Plan) -> tuple[str, ...]:
-    """The compose files of the plan, the CPU-safe one first."""
-    overlay = {"runtime": ("docker/compose.gpu.yaml",), "cdi": ("docker/compose.cdi.yaml",)}
-    return ("compose.yaml", *overlay.get(plan.gpu_mode, ()))
+def gpu_overlay(plan: Plan) -> str | None:
+    """The compose file that hands the plan's cards over; None without any."""
+    return {"runtime": "docker/compose.gpu.yaml", "cdi": "docker/compose.cdi.yaml"}.get(plan.gpu_mode)
+
+
+def compose_files(plan: Plan, host: Host) -> list[str]:
+    """The compose files for the plan on this host, the CPU-safe one first."""
+    overlays = (gpu_overlay(plan), "docker/compose.ca.yaml" if host.ca_bundle else None)
+    return ["compose.yaml", *filter(None, overlays)]
 
 
 def compose(plan: Plan, host: Host, user: User, *arguments: str) -> Command:
     """`docker compose` on the plan's files."""
     argv = ["docker", "compose"]
-    for file in compose_files(plan):
+    for file in compose_files(plan, host):
         argv += ["--file", file]
     env = {
         "WORKSPACE_VARIANT": plan.variant.name,
@@ -107,11 +135,13 @@ def compose(plan: Plan, host: Host, user: User, *arguments: str) -> Command:
         "WORKSPACE_UID": str(user.uid),
         "WORKSPACE_GID": str(user.gid),
     }
+    if host.ca_bundle:
+        env["WORKSPACE_CA_BUNDLE"] = host.ca_bundle
     if plan.skip_gate:
         env["NVIDIA_DISABLE_REQUIRE"] = "true"
     if isinstance(host.engine, Engine) and host.engine.rootless:
         env["WORKSPACE_MEMLOCK"] = str(user.memlock)  # a rootless engine may not raise it
-    return Command((*argv, *arguments), {**env, **_platform(host)}, host.proxies)
+    return Command((*argv, *arguments), {**env, **_platform(host)}, without=(*PERSONAL, _DEVICES))
 
 
 def compose_up(plan: Plan, host: Host, user: User) -> Command:
@@ -134,24 +164,40 @@ def container_name(host: Host) -> str:
     return f"{host.env.get('COMPOSE_PROJECT_NAME') or PROJECT}-{SERVICE}-1"
 
 
-def execute(plan: Plan, host: Host, argv: Sequence[str], terminal: bool) -> Command:
+def execute(plan: Plan, host: Host, argv: Sequence[str], personal: Sequence[str], terminal: bool) -> Command:
     """`docker exec` in the running container; compose's own `exec` would read the files again, half a second."""
-    prefix = ["docker", "exec", "--interactive", *(["--tty"] if terminal else [])]
-    for name, value in device_env(plan).items():
-        prefix += ["--env", f"{name}={value}"]
-    return Command((*prefix, container_name(host), *argv))
+    prefix = ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), *_variables(plan, personal)]
+    return Command((*prefix, container_name(host), *argv), background=host.proxies)
+
+
+def top(host: Host) -> Command:
+    """What runs in the container, a process id and a command line each, under one line of titles."""
+    return Command(("docker", "top", container_name(host), "-eo", "pid,args"))
+
+
+def _variables(plan: Plan, personal: Sequence[str]) -> list[str]:
+    """`personal` by name alone, so that no value is printed, and the plan's cards."""
+    given = [*personal, *(f"{name}={value}" for name, value in device_env(plan).items())]
+    return [word for name in given for word in ("--env", name)]
 
 
 def run_once(
-    plan: Plan, host: Host, user: User, argv: Sequence[str], mounts: Mapping[str, str], name: str, terminal: bool
+    plan: Plan,
+    host: Host,
+    user: User,
+    argv: Sequence[str],
+    personal: Sequence[str],
+    mounts: Sequence[Mount],
+    name: str,
+    terminal: bool,
 ) -> Command:
-    """A container of its own for one command, with `mounts` (place to source), read-only."""
+    """A container of its own for one command that sees more than the checkout; a running one takes no more mounts."""
     options = ["run", "--rm", "--no-deps", "--name", name, *([] if terminal else ["--no-TTY"])]
-    for name, value in device_env(plan).items():
-        options += ["--env", f"{name}={value}"]
-    for place, source in mounts.items():
-        options += ["--volume", f"{source}:{place}:ro"]
-    return compose(plan, host, user, *options, SERVICE, *argv)
+    options += _variables(plan, personal)
+    for mount in mounts:
+        options += ["--volume", mount.option]
+    command = compose(plan, host, user, *options, SERVICE, *argv)
+    return Command(command.argv, command.env, host.proxies, tuple(n for n in command.without if n not in personal))
 
 
 def noted(argv: Sequence[str], note: str) -> list[str]:

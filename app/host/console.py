@@ -93,7 +93,8 @@ def _environment(command: Command) -> dict[str, str]:
 
     `pip install invoke uv` into an environment that is not activated puts uv there.
     """
-    env = {**os.environ, **command.background, **command.env}
+    own = {name: value for name, value in os.environ.items() if name not in command.without}
+    env = {**own, **command.background, **command.env}
     return {**env, "PATH": os.pathsep.join([env.get("PATH", ""), BESIDE])}
 
 

@@ -19,8 +19,9 @@ from typing import Any
 from app.errors import HostError, Problem
 from app.host import commands
 from app.host.alone import alone
-from app.host.choose import Plan, space_for
+from app.host.choose import ASKED, Plan, space_for
 from app.host.console import Runner, say, warn
+from app.host.engine import Engine
 from app.host.explain import advice
 from app.host.facts import Host
 from app.host.inputs import build_inputs
@@ -30,6 +31,9 @@ from app.host.world import World
 
 ENTRYPOINT = "/usr/local/bin/entrypoint.sh"  # finds a home and caches that this user can write to
 _CONFIG_HASH = "com.docker.compose.config-hash"
+_CHECKOUT = "com.docker.compose.project.working_dir"
+# What always runs in it: the first processes and the health check.
+_IDLE = ("/sbin/docker-init", "tini ", "sleep infinity", "/usr/local/bin/healthcheck.sh", "python -c import app.errors")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Standing:
     container_state: str = ""  # running, exited, ...
     health: str = ""
     config_hash: str = ""
+    checkout: str = ""
 
     @property
     def running(self) -> bool:
@@ -58,9 +63,13 @@ class DockerWorkspace:
     ) -> None:
         self.root, self.host, self.world, self.runner = root, host, world, runner
         self.memory = root / ".cache" / "out-of-reach"
-        self.plan = (stand_in(plan) or plan) if plan.variant.name in self._unreached() else plan
+        known = plan.variant.name in self._unreached() and plan.why_variant != ASKED
+        self.plan = (stand_in(plan) or plan) if known else plan
+        self.replaced = ""  # the variant whose wheels are out of reach
         self.reach = reach or partial(reachable, ca_bundle=host.ca_bundle)
-        self.user = this_user()
+        rootless = isinstance(host.engine, Engine) and host.engine.rootless
+        self.user = this_user(rootless)
+        self.personal = [name for name in commands.PERSONAL if world.env.get(name) or name in host.proxies]
 
     def ensure(self) -> None:
         """Build what is not built, start what is not running, and wait until it is healthy.
@@ -77,6 +86,7 @@ class DockerWorkspace:
 
     def _ready(self) -> bool:
         standing = self.standing()
+        self._refuse_anothers(standing)
         return self._current(standing) and standing.running and not self._changed(standing)
 
     def _bring_up(self) -> None:
@@ -97,34 +107,38 @@ class DockerWorkspace:
         return 0
 
     def _settle(self) -> None:
-        """Before anything is built, ask whether the wheels can be fetched; a no is remembered, it may take seconds."""
+        """Before anything is built, ask whether the wheels can be fetched; it may take seconds."""
         plan, warning = within_reach(self.plan, self.root, self.reach)
         if warning:
             warn(warning)
-            if not self.runner.dry:
-                self.memory.parent.mkdir(exist_ok=True)
-                self.memory.write_text("\n".join({*self._unreached(), self.plan.variant.name}), encoding="utf-8")
+            self.replaced = self.plan.variant.name
         self.plan = plan
 
     def _unreached(self) -> list[str]:
         return self.memory.read_text(encoding="utf-8").split() if self.memory.exists() else []
 
-    def _inputs(self) -> commands.BuildInputs:
-        return build_inputs(self.world, self.host, self.root, self.plan.variant, self.plan.base_image)
+    def _inputs(self, target: str) -> commands.BuildInputs:
+        return build_inputs(self.world, self.host, self.root, self.plan.variant, target, self.plan.base_image)
 
     def _current(self, standing: Standing) -> bool:
         """Whether the image is the one that the checkout asks for; one of the user's own is used as it is."""
         own = "WORKSPACE_IMAGE" in self.host.env
-        return bool(standing.image_id) and (own or standing.image_digest == self._inputs().digest)
+        return bool(standing.image_id) and (own or standing.image_digest == self._inputs("dev").digest)
 
     def _build(self, target: str) -> None:
         if problem := space_for(self.host, self.plan):
-            raise HostError(problem)
-        command = commands.build(self.plan, self.host, self._inputs(), target)
+            if not self.standing().image_id:
+                raise HostError(problem)
+            warn(problem)  # a build anew takes most of its layers from the builder's cache
+        command = commands.build(self.plan, self.host, self._inputs(target), target)
         name = commands.image_name(self.plan, self.host, target)
         self._must(command, f"building {name} failed: see the message above")
+        if self.replaced and not self.runner.dry:  # and now it is known not to be the whole network that is away
+            self.memory.parent.mkdir(exist_ok=True)
+            self.memory.write_text("\n".join({*self._unreached(), self.replaced}), encoding="utf-8")
 
     def _start(self) -> None:
+        self._refuse_to_end(self.standing())
         command = commands.compose_up(self.plan, self.host, self.user)
         logs = f"`docker logs {commands.container_name(self.host)}`"
         self._must(command, f"the container did not start: see the message above and {logs}")
@@ -146,9 +160,29 @@ class DockerWorkspace:
             return True
         command = commands.compose_hash(self.plan, self.host, self.user)
         # The hash is the only answer needed, and World.run has no variables of its own.
-        asked = ["env", *(f"{name}={value}" for name, value in command.env.items()), *command.argv]
+        unset = (f"--unset={name}" for name in command.without)
+        asked = ["env", *unset, *(f"{name}={value}" for name, value in command.env.items()), *command.argv]
         answer = self.world.run(asked)
         return not answer.ok or answer.out.split()[-1:] != [standing.config_hash]
+
+    def _refuse_anothers(self, standing: Standing) -> None:
+        """A container is of one checkout: to bring this one's up would end what runs for the other."""
+        theirs = Path(standing.checkout)
+        if standing.checkout and theirs.exists() and not theirs.samefile(self.root):
+            name = commands.container_name(self.host)
+            what = f"the container {name} belongs to another checkout, {theirs}"
+            raise HostError(Problem(what, "give this one a name of its own: export COMPOSE_PROJECT_NAME=NAME"))
+
+    def _refuse_to_end(self, standing: Standing) -> None:
+        """Starting would replace a container that is not as asked for, and end what somebody runs in it."""
+        if self.runner.dry or standing.container_state != "running" or not self._changed(standing):
+            return
+        lines = self.world.run(commands.top(self.host).argv).out.splitlines()[1:]
+        running = [line.split(None, 1)[-1] for line in lines]
+        busy = [line for line in running if not any(idle in line for idle in _IDLE)]
+        if busy:
+            what = f"the container would be replaced (another variant, GPUs or image are asked for) but runs: {busy[0]}"
+            raise HostError(Problem(what, "wait for that to end, or end it: `invoke down`, then the same command"))
 
     def standing(self) -> Standing:
         """Ask Docker once for the image and the container."""
@@ -165,6 +199,7 @@ class DockerWorkspace:
             container_state=str(state.get("Status", "")),
             health=str((state.get("Health") or {}).get("Status", "")),
             config_hash=str(_labels(box).get(_CONFIG_HASH, "")),
+            checkout=str(_labels(box).get(_CHECKOUT, "")),
         )
 
     def run(self, argv: Sequence[str], terminal: bool) -> int:
@@ -178,10 +213,10 @@ class DockerWorkspace:
         name = f"{commands.container_name(self.host)}-{os.getpid()}"
         note = f"/dev/shm/workspace-{os.getpid()}"
         if mounts:
-            command = commands.run_once(self.plan, self.host, self.user, argv, mounts, name, terminal)
+            command = commands.run_once(self.plan, self.host, self.user, argv, self.personal, mounts, name, terminal)
         else:
             noted = [ENTRYPOINT, *argv] if terminal else commands.noted([ENTRYPOINT, *argv], note)
-            command = commands.execute(self.plan, self.host, noted, terminal)
+            command = commands.execute(self.plan, self.host, noted, self.personal, terminal)
 
         def pass_on(number: int) -> None:
             signal = signals.Signals(number).name.removeprefix("SIG")
@@ -191,6 +226,7 @@ class DockerWorkspace:
         return self.runner.run(command, None if terminal else pass_on)
 
     def stop(self) -> int:
+        self._refuse_anothers(self.standing())
         return self.runner.run(commands.compose_down(self.plan, self.host, self.user))
 
     def state(self) -> list[str]:
@@ -204,10 +240,12 @@ class DockerWorkspace:
         ]
 
 
-def this_user() -> commands.User:
+def this_user(rootless: bool = False) -> commands.User:
+    """Whose files the container writes; under a rootless engine its root is the user, and any other id is nobody."""
     import resource  # not on Windows, where this module is still imported
 
-    return commands.User(os.getuid(), os.getgid(), resource.getrlimit(resource.RLIMIT_MEMLOCK)[1])
+    uid, gid = (0, 0) if rootless else (os.getuid(), os.getgid())
+    return commands.User(uid, gid, resource.getrlimit(resource.RLIMIT_MEMLOCK)[1])
 
 
 def _objects(text: str) -> list[dict[str, Any]]:

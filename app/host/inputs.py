@@ -23,7 +23,9 @@ _OPTIONS = {
 _SITES = ("PIP_INDEX_URL", "APT_MIRROR")  # not part of the digest: a mirror serves the same bytes
 
 
-def build_inputs(world: World, host: Host, root: Path, variant: Variant, base_image: str = "") -> BuildInputs:
+def build_inputs(
+    world: World, host: Host, root: Path, variant: Variant, target: str = "dev", base_image: str = ""
+) -> BuildInputs:
     """Gather them from the checkout and the environment; `base_image` counts where the environment names none.
 
     Raises:
@@ -36,7 +38,7 @@ def build_inputs(world: World, host: Host, root: Path, variant: Variant, base_im
     options = {argument: world.env[name] for argument, name in _OPTIONS.items() if world.env.get(name)}
     if base_image:
         options.setdefault("BASE_IMAGE", base_image)
-    lock = lock_hash(root / "docker" / "locks", variant.name, dev=True)
+    lock = lock_hash(root / "docker" / "locks", variant.name, dev=target == "dev")
     digest = hashlib.sha256(lock.encode())
     for path in sorted((root / _MADE_FROM).rglob("*")):
         inside = path.relative_to(root / _MADE_FROM)

@@ -8,41 +8,67 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from app.errors import HostError, Problem
+from app.host.commands import Mount
+
 MOUNTED_AT = PurePosixPath("/workspace")
+WRITTEN = ("--runs", "--out")  # options of `app` whose value is a folder to write into
 # The image's own: a mount there would hide or change what the workspace is made of.
 _TAKEN = (
     *("/bin", "/boot", "/cache", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt/venv", "/proc"),
     *("/run", "/sbin", "/sys", "/usr", "/workspace"),
 )
+_PARENTS = ("/", "/home", "/home/dev", "/opt", "/root", "/tmp", "/var", "/var/tmp")  # a mount would hide what is below
 
 
-def outside(argv: Sequence[str], root: Path) -> dict[str, str]:
-    """What the words of `argv` name and the mounted checkout lacks, by its place in the container.
+def outside(argv: Sequence[str], root: Path) -> list[Mount]:
+    """What the words of `argv` name and the mounted checkout lacks: to read, and after `WRITTEN` to write, made first.
 
     A word may be a path, `key=path`, a list `key=[path,path]`, or a line for a shell with any of them. What is not
-    there is left to the command, whose error says so.
+    there is left to the command, whose error says so. Raises HostError for an export that would end in the container.
     """
-    found = {}
-    for word in argv:
+    words = [part for word in argv for part in _split(word)]
+    found: dict[str, Mount] = {}
+    for before, word in zip(["", *words], words):
+        option, _, value = word.partition("=")
+        writable = before in WRITTEN or (option in WRITTEN and bool(value))
         for name in _names(word):
-            place = os.path.normpath(MOUNTED_AT / name)
-            source = os.path.normpath(root / name)
-            if "/" in name and not _is_taken(place) and os.path.exists(source):  # noqa: PTH110  # never raises
-                found[place] = source
-    return found
+            place, source = os.path.normpath(MOUNTED_AT / name), os.path.normpath(root / name)
+            if "/" not in name or not _is_free(place):
+                continue
+            if writable and not name.startswith("-"):
+                os.makedirs(source, exist_ok=True)  # noqa: PTH103  # as the host's user; Docker would make it root's
+            if os.path.exists(source):  # noqa: PTH110  # never raises
+                found[place] = Mount(source, place, writable)
+    _refuse_exports(words)
+    return list(found.values())
+
+
+def _refuse_exports(words: Sequence[str]) -> None:
+    """`app export RUN FOLDER` makes FOLDER, so it cannot be mounted beforehand."""
+    for first, verb, _, folder in zip(words, words[1:], words[2:], words[3:]):
+        place = PurePosixPath(os.path.normpath(MOUNTED_AT / folder))
+        if (first, verb) == ("app", "export") and not place.is_relative_to(MOUNTED_AT):
+            what = f"{folder} lies outside the checkout, where the container keeps nothing"
+            raise HostError(Problem(what, "name a folder in the checkout: exports/NAME"))
+
+
+def _split(word: str) -> Iterator[str]:
+    yield word
+    try:
+        parts = shlex.split(word)
+    except ValueError:  # no closing quotation: not a line for a shell
+        return
+    if len(parts) > 1:
+        yield from parts
 
 
 def _names(word: str) -> list[str]:
-    try:
-        words = shlex.split(word)
-    except ValueError:  # no closing quotation: not a line for a shell
-        words = [word]
-    return [name for each in (word, *words) for name in (each, *re.split(r"[=,\[\]]", each)) if name]
+    return [name for name in (word, *re.split(r"[=,\[\]]", word)) if name]
 
 
-def _is_taken(place: str) -> bool:
-    path = PurePosixPath(place)
-    return path == PurePosixPath("/") or any(path.is_relative_to(taken) for taken in _TAKEN)
+def _is_free(place: str) -> bool:
+    return place not in _PARENTS and not any(PurePosixPath(place).is_relative_to(taken) for taken in _TAKEN)

@@ -10,26 +10,34 @@ from app.errors import Problem
 Flags = Mapping[str, bool]  # a task's flag -> whether it takes a value
 
 
-def correction(argv: Sequence[str], tasks: Mapping[str, Flags]) -> Problem | None:
+def correction(
+    argv: Sequence[str], tasks: Mapping[str, Flags], bare: Mapping[str, Sequence[str]] | None = None
+) -> Problem | None:
     """The first word or flag in `argv` that no task knows, with the nearest one; None where all may be right.
 
-    Words before the first task are invoke's own options and are not judged.
+    Words before the first task are invoke's own options and are not judged. `bare` names each task's flags whose value
+    is given without the flag: as invoke does, the next word is that value, whatever it looks like.
     """
     if not argv or argv[0].startswith("-"):
         return None
     task = argv[0]
     if task not in tasks:
         return Problem(f"there is no task {task!r}", _nearest(task, tasks, "invoke --list"))
+    missing = list((bare or {}).get(task, ()))
     takes_value = False
     for word in argv[1:]:
+        flag = word.partition("=")[0]
+        if word == "--":
+            break
         if takes_value:
             takes_value = False
-        elif word == "--":
-            break
+        elif missing and flag not in tasks[task]:
+            missing.pop(0)
         elif word in tasks:
             task = word
+            missing = list((bare or {}).get(task, ()))
         elif word.startswith("--"):
-            flag = word.partition("=")[0]
+            missing = [name for name in missing if name != flag]
             if flag not in (*tasks[task], "--help"):
                 return Problem(f"{task} has no option {flag}", _nearest(flag, tasks[task], f"invoke --help {task}"))
             takes_value = tasks[task].get(flag, False) and "=" not in word

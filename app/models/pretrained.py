@@ -17,6 +17,11 @@ from app.models.adapters import adapted
 from app.models.fetch import checked_folder, model_folder
 from app.schema import Pretrained
 
+# Fairseq's models, and those that copied them, number their positions from one behind the padding id.
+COUNTED_FROM_PADDING = frozenset(
+    ("camembert", "data2vec-text", "ibert", "longformer", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta")
+)
+
 
 def tokenizer_of(model: Pretrained) -> Any:
     """The fast tokenizer of a model. Raises ModelError where it has none."""
@@ -43,6 +48,19 @@ def tokenizer_for_words(folder: Path) -> Any:
     if getattr(tokenizer, "add_prefix_space", None) is False:  # byte-level: a word in a text begins with its space
         return quiet_transformers().AutoTokenizer.from_pretrained(folder, use_fast=True, add_prefix_space=True)
     return tokenizer
+
+
+def config_of(model: Pretrained) -> Any:
+    """The configuration of a model. Raises ModelError."""
+    return config_in(model_folder(model.name, model.revision, weights=model.pretrained))
+
+
+def positions_in(config: Any) -> int | None:
+    """Tokens that a model can read at once; None where its positions are relative, so that there is no such number."""
+    rows = getattr(config, "max_position_embeddings", None) or 0
+    if rows <= 0 or not getattr(config, "position_biased_input", True):
+        return None
+    return int(rows) - (config.pad_token_id + 1 if config.model_type in COUNTED_FROM_PADDING else 0)
 
 
 def sequence_classifier(model: Pretrained, classes: Sequence[str]) -> nn.Module:
@@ -112,16 +130,8 @@ def configured(folder: Path, model: Pretrained) -> Any:
     """The configuration in a folder, with the recipe's dropout in place of its own."""
     config = config_in(folder)
     if model.dropout is not None:
-        for name in (
-            "hidden_dropout_prob",
-            "attention_probs_dropout_prob",
-            "dropout",
-            "attention_dropout",
-            "resid_pdrop",
-            "embd_pdrop",
-            "attn_pdrop",
-        ):
-            if hasattr(config, name):
+        for name, value in config.to_dict().items():
+            if "drop" in name and "layerdrop" not in name and isinstance(value, float):
                 setattr(config, name, model.dropout)
     return config
 

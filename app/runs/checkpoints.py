@@ -23,6 +23,7 @@ from app.errors import Problem, RunError
 from app.runs.disk import writing
 
 TENSORS, STATE, CHECKSUMS = "tensors.safetensors", "state.json", "checksums.json"
+WEIGHTS = "model.safetensors"
 TENSOR, TUPLE, PAIRS = "$tensor", "$tuple", "$pairs"  # how JSON marks what it has no form for
 
 
@@ -46,7 +47,7 @@ def save(checkpoint: dict[str, Any], path: Path) -> None:
     state = _flatten(checkpoint, "", tensors)
     with writing(path.name, path.parent.parent), atomic.new_folder(path) as building:
         write_tensors(_apart(tensors), building / TENSORS)
-        atomic.write_json(building / STATE, state)
+        atomic.write_text(building / STATE, json.dumps(state))  # an infinity, which JSON proper lacks, comes back
         atomic.write_json(building / CHECKSUMS, {name: digest(building / name) for name in (TENSORS, STATE)})
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from app.atomic import as_json
 
 
 def runs(argv: Sequence[str]) -> int:
@@ -24,13 +25,18 @@ def runs(argv: Sequence[str]) -> int:
     found = [(run.path, row(run.manifest())) for run in every(options.runs, options.recipe)]
     for path, facts in found:
         if options.json:
-            print(json.dumps({"run": str(path), **facts}))
+            print(as_json({"run": str(path), **facts}))
         else:
-            scores = "  ".join(f"{name} {value:.4f}" for name, value in facts["scores"].items())
+            scores = "  ".join(f"{name} {shown(value)}" for name, value in facts["scores"].items())
             print(f"{path}  {facts['status']:<8}  {scores}")
     if not found and not options.json:
         print(f"no runs in {options.runs}")
     return 0
+
+
+def shown(score: float | None) -> str:
+    """A score for a person; null in the manifest is one that was not finite."""
+    return "nan" if score is None else f"{score:.4f}"
 
 
 def row(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,11 @@ from app.errors import Problem, RunError
 
 
 @contextmanager
-def writing(what: str, run: Path) -> Iterator[None]:
-    """Raise RunError where `what`, in the folder of a run, cannot be written: no space, no permission, a limit."""
+def writing(what: str, folder: Path, fix: str = "") -> Iterator[None]:
+    """Raise RunError where `what`, in `folder`, cannot be written: no space, no permission, a limit.
+
+    Without a `fix` the folder is a run's, which can go on.
+    """
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -22,5 +25,5 @@ def writing(what: str, run: Path) -> Iterator[None]:
             if "os error" not in reason:  # the library has no exception of its own for what the system refused
                 raise
             reason = reason.rpartition(": ")[2]
-        fix = f"make room or give access, then `app train --resume {run}`: what was written before is whole"
-        raise RunError(Problem(f"{what} could not be written: {reason}", fix, str(run))) from error
+        fix = fix or f"make room or give access, then `app train --resume {folder}`: what was written before is whole"
+        raise RunError(Problem(f"{what} could not be written: {reason}", fix, str(folder))) from error

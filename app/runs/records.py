@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +35,8 @@ class JsonLines(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append one record. A number that JSON cannot hold becomes null."""
-        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         with writing(self.path.name, self.path.parent), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **finite}) + "\n")
+            file.write(atomic.as_json({"step": step, **metrics}) + "\n")
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ class TextFiles(Section):
     """Column of the text, where the file names its columns; without a header the first is the text."""
     label: str = "label"
     max_length: PositiveInt = 256
-    """Tokens of a text that are kept."""
+    """Tokens of a text that are kept; no more than the model can read."""
 
 
 class TaggedFiles(Section):
@@ -45,7 +45,7 @@ class TaggedFiles(Section):
     tags: str = "tags"
     """Key of the list of tags in .jsonl."""
     max_length: PositiveInt = 256
-    """Tokens that the model reads at a time; a longer sentence is read in overlapping windows."""
+    """Tokens that are read at a time, no more than the model can; a longer sentence is read in overlapping windows."""
 
 
 class RunningText(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app import cli
@@ -42,6 +43,25 @@ def test_flops_are_six_for_each_weight_of_a_linear_model_and_point() -> None:
     assert plan.flops_a_step == 6 * 4 * 1000
     assert (plan.parameters, plan.trainable, plan.steps) == (4, 4, 100)
     assert plan.gradients_bytes == 16 and plan.optimizer_bytes == 0
+
+
+def test_frozen_weights_cost_less_than_trained_ones(small: list[str]) -> None:
+    """2 a weight forward; 2 backward from the first trained one on, and 2 for each trained one."""
+    frozen, lora, whole = (
+        prepare(load("sentiment", [*small, *extra]))
+        for extra in (["model.freeze.layers=2"], ["model.lora.rank=2", "model.lora.targets=[query]"], [])
+    )
+    batch = whole.splits.train[np.arange(4)]
+    attention = 12 * 2 * 32 * batch.useful**2 / 4
+    layers = sum(p.numel() for name, p in whole.model.named_parameters() if ".layer." in name)
+    head = sum(p.numel() for name, p in whole.model.named_parameters() if "pooler" in name or "classifier" in name)
+    norm = 2 * 32  # of the embeddings
+    found = {key: s.task.flops(s.model, batch) - attention for key, s in zip("flw", (frozen, lora, whole))}
+    assert found["w"] == batch.useful * 6 * (layers + head + norm)
+    assert found["f"] == batch.useful * (2 * (layers + norm) + 6 * head)
+    ours = sum(p.numel() for name, p in lora.model.named_parameters() if "lora" in name)
+    pooler = head - 2 * 32 - 2  # peft trains a copy of the classifier beside the one that was there
+    assert found["l"] == pytest.approx(batch.useful * (4 * (layers + pooler) + 6 * (ours + 66)), rel=0.05)
 
 
 def test_optimizer_bytes_are_what_adam_allocates(small: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from app.finetune.adam import BLOCK, BlockedAdamW
 from app.finetune.optimizers import build_optimizer, clip_gradients, factor, parameter_groups
 from app.finetune.session import prepare
 from app.models.trim import TrimmedEmbedding, restore_embeddings, trim_embeddings
+from tests.finetune.small_bert import small_bert
 
 
 def small_model() -> nn.Module:
@@ -155,6 +157,35 @@ def test_n_micro_batches_of_b_are_one_batch_of_n_times_b(clip: str) -> None:
     one = weights_after(["trainer.batch_size=48", f"trainer.clip={clip}"])
     many = weights_after(["trainer.batch_size=12", "trainer.accumulate=4", f"trainer.clip={clip}"])
     torch.testing.assert_close(many, one, rtol=0, atol=1e-6)
+
+
+CONLL = (
+    "Ada B-PER\nlives O\nin O\nTurin B-LOC\n\nyes O\n\nBob B-PER\nRay I-PER\nwas O\nvery O\ngood O\n\nno O\nfilm O\n\n"
+)
+
+
+@pytest.mark.parametrize("recipe", ["ner", "gpt-char"])
+def test_losses_over_tokens_are_weighted_by_their_tokens(recipe: str, tmp_path: Path) -> None:
+    """Micro-batches of 1 and of all: each holds another number of words, or of characters, than the next."""
+    (tmp_path / "train.conll").write_text(CONLL)
+    (tmp_path / "text.jsonl").write_text("".join(f'{{"text": "{"ab" * n}"}}\n' for n in (1, 9, 3, 30, 2)))
+    settings = {
+        "ner": [f"model.name={small_bert(tmp_path / 'bert')}", "model.dropout=0", "trainer.batch_tokens=null"]
+        + [f"data.{split}={tmp_path / 'train.conll'}" for split in ("train", "dev", "test")],
+        "gpt-char": [f"data.{split}={tmp_path / 'text.jsonl'}" for split in ("train", "dev")]
+        + ["model.layers=1", "model.width=16", "model.heads=2", "model.context=8", "data.stride=8"],
+    }[recipe]
+    settings += ["optimizer.name=sgd", "optimizer.lr=0.1", "schedule.name=constant", "schedule.warmup=0"]
+    settings += ["trainer.max_epochs=2", "trainer.max_steps=2", "trainer.precision=fp32", "trainer.eval_every=null"]
+    found = []
+    for batch_size, accumulate in ((64, 1), (1, 64)):
+        sizes = [f"trainer.batch_size={batch_size}", f"trainer.accumulate={accumulate}"]
+        session = prepare(load(recipe, [*settings, *sizes]))
+        begun = torch.cat([p.detach().flatten() for p in session.model.parameters()])
+        session.fit()
+        found.append(torch.cat([p.detach().flatten() for p in session.model.parameters()]))
+        assert not torch.allclose(found[-1], begun, atol=1e-4)
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-6)
 
 
 def test_accumulation_weights_by_what_each_micro_batch_holds() -> None:

@@ -138,6 +138,15 @@ def test_hello_linear_reaches_the_closed_form(tmp_path: Path, capsys: pytest.Cap
     assert find("hello-linear", tmp_path).manifest()["scores"]["check"]["closed_form_gap"] < 1e-5
 
 
+def test_a_training_that_diverges_ends_with_what_to_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["train", "hello-linear", "optimizer.lr=1e30", "trainer.log_every=1", "--runs", str(tmp_path)]
+    assert cli.main(argv) == 2
+    said = capsys.readouterr().err
+    assert "the loss is nan at step" in said and "lower optimizer.lr, which is 1e+30" in said
+    assert cli.main(["runs", "--runs", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "stopped"
+
+
 def test_a_run_that_is_not_there_is_named(tmp_path: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["evaluate", "sentimnt", "--runs", str(trained)]) == 2
     assert "did you mean sentiment?" in capsys.readouterr().err

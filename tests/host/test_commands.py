@@ -93,6 +93,24 @@ def test_a_driver_that_the_image_would_refuse_gets_the_switch() -> None:
     assert commands.compose_up(plan, host, ME).env["NVIDIA_DISABLE_REQUIRE"] == "true"
 
 
+def test_certificates_come_with_an_overlay_of_their_own() -> None:
+    plan, host = planned(GPU, {"PIP_CERT": "/etc/company.pem"}, {"/etc/company.pem": "x"})
+    up = commands.compose_up(plan, host, ME)
+    assert up.argv[4:8] == ("--file", "docker/compose.gpu.yaml", "--file", "docker/compose.ca.yaml")
+    assert up.env["WORKSPACE_CA_BUNDLE"] == "/etc/company.pem"
+
+
+def test_nothing_personal_is_part_of_the_container() -> None:
+    """Else a second terminal with another token would replace it, and end what runs in it."""
+    plan, host = planned(GPU, {"HTTPS_PROXY": "http://u:pw@proxy"})
+    assert {"HF_TOKEN", "HTTPS_PROXY", "CUDA_VISIBLE_DEVICES"} <= set(commands.compose_up(plan, host, ME).without)
+    assert commands.compose_hash(plan, host, ME).without == commands.compose_up(plan, host, ME).without
+    mounts = [commands.Mount("/home/me/x.tsv", "/x.tsv")]
+    once = commands.run_once(plan, host, ME, ["app"], ["HF_TOKEN", "HTTPS_PROXY"], mounts, "name", terminal=False)
+    assert not {"HF_TOKEN", "HTTPS_PROXY"} & set(once.without)
+    assert once.background == {"HTTPS_PROXY": "http://u:pw@proxy"} and "pw" not in once.line
+
+
 def test_a_rootless_engine_is_asked_for_no_more_locked_memory_than_the_user_may_have() -> None:
     rootless = {**GPU, "docker info": docker_info(Runtimes=NVIDIA_RUNTIME, SecurityOptions=["name=rootless"])}
     plan, host = planned(rootless)
@@ -108,13 +126,13 @@ def test_down_keeps_the_caches() -> None:
 
 def test_exec_shows_only_the_chosen_cards() -> None:
     plan, host = planned(GPU, {"COMPOSE_PROJECT_NAME": "mine"}, wishes=Wishes(gpus="1"))
-    assert commands.execute(plan, host, ["app", "--help"], terminal=True).argv == (
-        *("docker", "exec", "--interactive", "--tty"),
+    assert commands.execute(plan, host, ["app", "--help"], ["HF_TOKEN"], terminal=True).argv == (
+        *("docker", "exec", "--interactive", "--tty", "--env", "HF_TOKEN"),
         *("--env", "CUDA_DEVICE_ORDER=PCI_BUS_ID", "--env", "CUDA_VISIBLE_DEVICES=1"),
         *("mine-dev-1", "app", "--help"),
     )
     plan, host = planned(GPU)
-    assert commands.execute(plan, host, ["true"], terminal=False).argv == (
+    assert commands.execute(plan, host, ["true"], [], terminal=False).argv == (
         *("docker", "exec", "--interactive", "gpu-workspace-dev-1", "true"),
     )
 

@@ -33,12 +33,19 @@ def image(inputs: str, image_id: str = "sha256:aa") -> dict[str, object]:
     return {"Id": image_id, "RootFS": {}, "Config": {"Labels": {"gpu-workspace.inputs": inputs}}}
 
 
-def container(state: str = "running", health: str = "healthy", image_id: str = "sha256:aa") -> dict[str, object]:
+def container(
+    state: str = "running", health: str = "healthy", image_id: str = "sha256:aa", checkout: str = ""
+) -> dict[str, object]:
     return {
         "Id": "bb",
         "Image": image_id,
         "State": {"Status": state, "Health": {"Status": health}},
-        "Config": {"Labels": {"com.docker.compose.config-hash": HASH}},
+        "Config": {
+            "Labels": {
+                "com.docker.compose.config-hash": HASH,
+                "com.docker.compose.project.working_dir": checkout,
+            }
+        },
     }
 
 
@@ -57,16 +64,19 @@ def workspace(
     env: Mapping[str, str] | None = None,
     free: int = 500_000_000_000,
     why: str = "",
+    wishes: Wishes | None = None,
+    more: Mapping[str, Answer] | None = None,
 ) -> tuple[DockerWorkspace, RecordingRunner]:
     recorded: dict[str, Answer] = {
         "docker info": docker_info(),
         "docker inspect": Completed(0 if len(objects) == 2 else 1, json.dumps(objects), "Error: No such object"),
         "env": f"dev {config_hash}\n",
+        **(more or {}),
     }
     world = FakeWorld(recorded, env=env, free=free)
     host = look(world)
     runner = RecordingRunner(root, react)
-    return DockerWorkspace(root, host, choose(host, Wishes()), world, runner, lambda address: why), runner
+    return DockerWorkspace(root, host, choose(host, wishes or Wishes()), world, runner, lambda address: why), runner
 
 
 def steps(runner: RecordingRunner) -> list[str]:
@@ -119,6 +129,45 @@ def test_a_full_disk_stops_before_the_build_and_only_then(root: Path) -> None:
     workspace(root, container(), image(digest()), free=1_000_000_000)[0].ensure()
 
 
+def test_an_image_that_is_there_may_be_built_anew_on_a_full_disk(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, runner = workspace(root, container(), image("older"), free=1_000_000_000)
+    made.ensure()
+    assert steps(runner) == ["buildx", "up"]
+    assert "has 1.0 GB free" in capsys.readouterr().err
+
+
+def test_a_container_in_which_something_runs_is_not_replaced(root: Path) -> None:
+    titles, idle = "PID COMMAND\n", "1 /sbin/docker-init -- tini -s -- x.sh sleep infinity\n8 sleep infinity\n"
+    busy: dict[str, Answer] = {"docker top": titles + idle + "77 /opt/venv/bin/python /opt/venv/bin/app train gpt2\n"}
+    made, runner = workspace(root, container(), image(digest()), config_hash="other", more=busy)
+    with pytest.raises(HostError, match=r"but runs: /opt/venv/bin/python /opt/venv/bin/app train gpt2"):
+        made.ensure()
+    assert runner.lines == []
+    made, runner = workspace(
+        root, container(), image(digest()), config_hash="other", more={"docker top": titles + idle}
+    )
+    made.ensure()
+    assert steps(runner) == ["up"]
+
+
+def test_another_checkouts_container_is_left_alone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other")
+    made, runner = workspace(root, container(checkout=str(other)), image(digest()))
+    for act in (made.ensure, made.stop):
+        with pytest.raises(HostError, match=f"belongs to another checkout, {other}"):
+            act()
+    assert runner.lines == []
+    for own_or_gone in (str(root), str(other / "gone")):
+        workspace(root, container(checkout=own_or_gone), image(digest()))[0].ensure()
+
+
+def test_root_in_a_rootless_engine_is_the_user(root: Path) -> None:
+    rootless: dict[str, Answer] = {"docker info": docker_info(SecurityOptions=["name=rootless"])}
+    assert (workspace(root, more=rootless)[0].user.uid, workspace(root, more=rootless)[0].user.gid) == (0, 0)
+
+
 def test_a_failed_build_starts_nothing(root: Path) -> None:
     made, runner = workspace(root, react=lambda command: 1)
     with pytest.raises(HostError, match="building gpu-workspace:cpu-dev failed"):
@@ -152,6 +201,14 @@ def test_wheels_out_of_reach_are_replaced_and_that_is_remembered(
     assert ("gpu-workspace:cu117-dev" in build.argv) and ("BASE_IMAGE=ubuntu:22.04" in build.argv)
     assert up.env["WORKSPACE_IMAGE"] == "gpu-workspace:cu117-dev"
     assert workspace(root, why="would take seconds to ask")[0].plan.variant.name == "cu117"
+    assert workspace(root, wishes=Wishes(variant="cpu"))[0].plan.variant.name == "cpu", "asked for by name"
+
+
+def test_a_network_that_is_away_altogether_is_not_remembered(root: Path) -> None:
+    made, _ = workspace(root, why="no route to host", react=lambda command: 1)
+    with pytest.raises(HostError, match="building gpu-workspace:cu117-dev failed"):
+        made.ensure()
+    assert workspace(root)[0].plan.variant.name == "cpu"
 
 
 def test_an_unknown_target_names_the_known_ones(root: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -134,6 +135,35 @@ def test_signals_reach_a_command_that_reads_beside_the_checkout(
         process.send_signal(number)
         process.communicate(timeout=20)
     assert process.returncode == code
+
+
+def test_a_training_is_not_ended_by_a_second_terminal_that_asks_for_something_else(env: dict[str, str]) -> None:
+    container = docker("inspect", "--format", "{{.Id}}", f"{PROJECT}-dev-1")
+    with start("up", "--gpus", "none", "--command", "echo ready; sleep 120", env=env) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        same = invoke("up", "--gpus", "none", "--command", 'echo "$HF_TOKEN"', env={**env, "HF_TOKEN": "another"})
+        other = invoke("up", "--gpus", "none", "--command", "true", env={**env, "WORKSPACE_IMAGE": "another:image"})
+        assert process.poll() is None
+        process.terminate()
+        process.communicate(timeout=20)
+    assert same.stdout == "another\n", same.stderr[-2000:]
+    assert other.returncode == 2 and "but runs: sleep 120" in other.stderr, other.stderr[-2000:]
+    assert docker("inspect", "--format", "{{.Id}}", f"{PROJECT}-dev-1") == container
+
+
+@pytest.mark.slow
+def test_the_first_command_trains_in_the_container(env: dict[str, str]) -> None:
+    """`invoke train sentiment` with empty caches; what the README promises natively, on a machine with an engine."""
+    done = invoke("train", "sentiment", "--gpus", "none", env=env)
+    if "could not be fetched" in done.stderr:
+        pytest.skip("neither the model hub nor the package index answers from a container here")
+    assert done.returncode == 0, done.stderr[-3000:]
+    (accuracy,) = re.findall(r"^test: .*accuracy ([\d.]+)", done.stdout, re.M)
+    assert float(accuracy) > 0.8
+    (run,) = re.findall(r"^run: (\S+)", done.stdout, re.M)
+    assert (ROOT / run / "model" / "model.safetensors").stat().st_uid == os.getuid()
+    shutil.rmtree(ROOT / run)
 
 
 def test_cdi_hands_the_card_over(card: dict[str, str], tmp_path: Path) -> None:

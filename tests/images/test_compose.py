@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import socket
@@ -10,12 +11,17 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from docker import DockerClient
 from docker.models.containers import Container
 
+from app.host.choose import Wishes, choose
+from app.host.commands import BuildInputs
+from app.host.facts import look
+from tests.host.fake_world import CDI_SPEC, NVIDIA_RUNTIME, FakeWorld, docker_info, nvidia_smi
 from tests.images.conftest import ROOT
 from tests.images.test_layers import layers
 
@@ -162,6 +168,39 @@ def test_an_overlay_adds_the_cards_and_nothing_else(compose: Compose, overlay: s
     with_cards["environment"].pop("NVIDIA_DISABLE_REQUIRE", None)
     plain.pop("deploy", None)
     assert with_cards == plain
+
+
+@pytest.mark.parametrize("cdi", [False, True])
+def test_a_dev_container_gets_the_cards_too(compose: Compose, tmp_path: Path, cdi: bool) -> None:
+    """What .devcontainer/initialize.py writes for a host with a card, as compose understands it."""
+    spec = importlib.util.spec_from_file_location("initialize", ROOT / ".devcontainer" / "initialize.py")
+    assert spec is not None and spec.loader is not None
+    initialize = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(initialize)
+    engine = docker_info(CDISpecDirs=["/etc/cdi"]) if cdi else docker_info(Runtimes=NVIDIA_RUNTIME)
+    answers = {"docker info": engine, "nvidia-smi": nvidia_smi("NVIDIA L4", driver="535.104.05")}
+    host = look(FakeWorld(answers, {"/etc/cdi/nvidia.yaml": CDI_SPEC, "/ca.pem": "x"}, {"PIP_CERT": "/ca.pem"}))
+    written = initialize.overlay(choose(host, Wishes()), host, BuildInputs("l0ck", "d1gest"))
+    (tmp_path / "host.yaml").write_text(json.dumps(written))
+    files = ("-f", "compose.yaml", "-f", str(tmp_path / "host.yaml"))
+    done = compose(*files, "config", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    service = json.loads(done.stdout)["services"]["dev"]
+    (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+    assert device["driver"] == ("cdi" if cdi else "nvidia")
+    assert service["image"] == "gpu-workspace:cu118-dev" and service["secrets"][0]["source"] == "ca"
+    assert {mount["target"] for mount in service["volumes"]} == {"/workspace", "/cache"}
+
+
+def test_a_companys_certificates_are_trusted_beside_the_systems(compose: Compose, tmp_path: Path) -> None:
+    (tmp_path / "company.pem").write_text("the company's own\n")
+    files = ("-f", "compose.yaml", "-f", "docker/compose.ca.yaml")
+    script = 'grep -c BEGIN "$SSL_CERT_FILE"; tail -n 1 "$REQUESTS_CA_BUNDLE"'
+    run = ("run", "--rm", "--no-deps", "--no-TTY", "dev", "sh", "-c", script)
+    done = compose(*files, *run, WORKSPACE_CA_BUNDLE=str(tmp_path / "company.pem"))
+    assert done.returncode == 0, done.stderr
+    roots, last = done.stdout.splitlines()
+    assert int(roots) > 50 and last == "the company's own"
 
 
 def test_the_engine_without_a_toolkit_says_what_users_report(client: DockerClient, compose: Compose) -> None:
