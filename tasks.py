@@ -153,7 +153,7 @@ def _words(line: str) -> list[str]:
     try:
         return shlex.split(line)
     except ValueError as error:
-        fix = "close the quotation; an apostrophe of the text goes between double quotes: invoke app 'verb \"can\'t\"'"
+        fix = "close the quotation; an apostrophe of the text goes between double quotes: invoke app 'verb \"can't\"'"
         raise HostError(Problem(f"{line!r} cannot be split into words: {str(error).lower()}", fix)) from None
 
 

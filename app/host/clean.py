@@ -102,11 +102,8 @@ def remove(what: Removal, runner: Runner) -> int:
             shutil.rmtree(folder, ignore_errors=True)
     left = [] if runner.dry else [str(folder) for folder in what.folders if folder.exists()]
     if left:
-        raise HostError(
-            Problem(
-                f"could not be removed, not all of it is yours: {', '.join(left)}", f"`sudo rm -r {shlex.join(left)}`"
-            )
-        )
+        still = f"could not be removed, because not all of it is yours: {', '.join(left)}"
+        raise HostError(Problem(still, f"`sudo rm -r {shlex.join(left)}`"))
     return next(filter(None, codes), 0)
 
 

@@ -16,7 +16,7 @@ def correction(
     """The first word or flag in `argv` that no task knows, with the nearest one; None where all may be right.
 
     Words before the first task are invoke's own options and are not judged. `bare` names each task's flags whose value
-    is given without the flag: as invoke does, the next word is that value, whatever it looks like.
+    may stand without them: the next bare word is that value, also where it is a task's name.
     """
     if not argv or argv[0].startswith("-"):
         return None
@@ -26,17 +26,17 @@ def correction(
     missing = list((bare or {}).get(task, ()))
     takes_value = False
     for word in argv[1:]:
-        flag = word.partition("=")[0]
         if word == "--":
             break
         if takes_value:
             takes_value = False
-        elif missing and flag not in tasks[task]:
+        elif missing and (word == "--help" or not word.startswith("-")):
             missing.pop(0)
         elif word in tasks:
             task = word
             missing = list((bare or {}).get(task, ()))
         elif word.startswith("--"):
+            flag = word.partition("=")[0]
             missing = [name for name in missing if name != flag]
             if flag not in (*tasks[task], "--help"):
                 return Problem(f"{task} has no option {flag}", _nearest(flag, tasks[task], f"invoke --help {task}"))

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -110,6 +111,27 @@ def test_app_splits_its_one_word(machine: Path) -> None:
     assert done.stderr.splitlines()[-1].endswith("app runs list --json")
 
 
+def test_a_verb_that_is_also_a_task_is_still_the_verb(machine: Path) -> None:
+    with_gpu(machine)
+    done = invoke(machine, "app", "doctor", "--dry")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1].endswith("app doctor")
+
+
+def test_a_shell_is_started_after_the_environment_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell's start file lies in the environment: written before, it would be nowhere."""
+    import tasks
+
+    steps: list[str] = []
+    workspace = SimpleNamespace(
+        plan=None, ensure=lambda: steps.append("ensure"), run=lambda argv, terminal: steps.append(argv[0]) or 0
+    )
+    monkeypatch.setattr(tasks, "the_workspace", lambda *asked: workspace)
+    monkeypatch.setattr("app.host.workspace.shell_command", lambda plan: steps.append("shell_command") or ["bash"])
+    tasks.shell.body(None)
+    assert steps == ["ensure", "shell_command", "bash"]
+
+
 def test_the_environment_names_variant_and_back_end(machine: Path) -> None:
     with_gpu(machine)
     done = invoke(
@@ -125,6 +147,7 @@ def test_the_environment_names_variant_and_back_end(machine: Path) -> None:
         (["up", "--variant", "cu119"], "there is no variant 'cu119'", "cu118, cu117, cpu"),
         (["up", "--backend", "docker"], "Docker is not installed", "install Docker 23"),
         (["clean"], "nothing was removed", "add `--yes`"),
+        (["app", "doctor explain can't open display"], "cannot be split into words: no closing quotation", "close the"),
     ],
 )
 def test_a_users_error_is_two_lines_and_code_2(machine: Path, arguments: list[str], error: str, fix: str) -> None:

@@ -10,7 +10,10 @@ TASKS = {
     "up": {"--command": True, "--dry": False},
     "train": {"--recipe": True, "--set": True, "--dry": False},
     "test": {"--fast": False},
+    "app": {"--arguments": True, "--dry": False},
+    "doctor": {"--json": False},
 }
+BARE = {"train": ["--recipe"], "app": ["--arguments"]}
 
 
 @pytest.mark.parametrize(
@@ -20,11 +23,14 @@ TASKS = {
         ("xyzzy", "`invoke --list` shows all"),
         ("up --comand true", "did you mean `--command`?"),
         ("train sentiment --fast", "`invoke --help train` shows all"),
+        ("train --drry sentiment", "did you mean `--dry`?"),
+        ("app doctor doctor --dry", "`invoke --help doctor` shows all"),
+        ("app --arguments doctor doctor --dry", "`invoke --help doctor` shows all"),
         ("train sentiment trainer.max_epochs=1", "write `--set trainer.max_epochs=1`"),
     ],
 )
 def test_what_is_wrong_is_put_right(line: str, fix: str) -> None:
-    problem = correction(line.split(), TASKS)
+    problem = correction(line.split(), TASKS, BARE)
     assert problem is not None
     assert fix in problem.fix
 
@@ -39,7 +45,13 @@ def test_what_is_wrong_is_put_right(line: str, fix: str) -> None:
         "up --command=--weird",
         "test --fast train x --set a=b",
         "up --help",
+        "app doctor --dry",  # the verb, not the task
+        "app --dry doctor --dry",
+        "app --help --dry",
+        "train doctor --dry",
+        "train sentiment --dry",
+        "train --recipe test --dry",
     ],
 )
 def test_what_is_right_is_left_alone(line: str) -> None:
-    assert correction(line.split(), TASKS) is None
+    assert correction(line.split(), TASKS, BARE) is None
