@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,8 +14,9 @@ from app.errors import ModelError, Problem
 from app.finetune.language import LanguageTask
 from app.finetune.sampling import GPTReader
 from app.finetune.task import Forward, Loss
+from app.models.adapters import adapted, merged
 from app.models.fetch import model_folder
-from app.models.gpt import GPT, GPTConfig, flops_per_token
+from app.models.gpt import GPT, GPTConfig
 from app.models.gpt_weights import load_gpt2, read_gpt2_config, save_gpt2
 from app.schema import LanguageModel
 
@@ -57,9 +59,9 @@ class GPTTask(LanguageTask[LanguageModel]):
     def model(self) -> nn.Module:
         settings = self.recipe.model
         if settings.pretrained:
-            return load_gpt2(self.folder, settings.dropout)
+            return adapted(load_gpt2(self.folder, settings.dropout), settings)
         config = GPTConfig(len(self.vocabulary), **self._sizes(), dropout=settings.dropout or 0.0, activation="gelu")
-        return GPT(config)
+        return adapted(GPT(config), settings)
 
     def loss(self, forward: Forward, batch: Batch) -> Loss:
         return Loss(forward(**batch.inputs, targets=batch.labels), batch.useful)
@@ -73,8 +75,7 @@ class GPTTask(LanguageTask[LanguageModel]):
         return GPTReader(model)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        assert isinstance(model, GPT)
-        save_gpt2(model, folder, self.vocabulary.end)
+        save_gpt2(merged(model), folder, self.vocabulary.end)
         self.vocabulary.save(folder)
 
     def load(self, folder: Path) -> nn.Module:
@@ -82,9 +83,15 @@ class GPTTask(LanguageTask[LanguageModel]):
         self.loaded, self.known = model.config, vocabulary_in(folder)
         return model
 
+    def count(self, model: nn.Module) -> float:
+        table = next(p for name, p in model.named_parameters() if name.endswith("tokens.weight"))
+        return super().count(model) + table.numel() * (4.0 + 2.0 * table.requires_grad)  # as the head it multiplies
+
     def flops(self, model: nn.Module, batch: Batch) -> float:
-        assert isinstance(model, GPT)
-        return float(flops_per_token(model.config, batch.inputs["ids"].shape[1]) * batch.useful)
+        """As for every task, and 12 L C T a token for attention: `flops_per_token` where nothing is frozen."""
+        config: Any = model.config
+        length: int = batch.inputs["ids"].shape[1]
+        return super().flops(model, batch) + 12.0 * config.layers * config.width * length * batch.useful
 
     def _sizes(self) -> dict[str, int]:
         return {name: getattr(self.recipe.model, name) or small for name, small in SMALL.items()}

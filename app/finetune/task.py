@@ -156,13 +156,17 @@ class Task(ABC, Generic[R]):
         return self.operations(model) * batch.useful
 
     def operations(self, model: nn.Module) -> float:
-        """`operations_a_token`, counted once for each state of freezing: it walks over the whole model, and first
-        before FSDP leaves this process a part of it."""
+        """What `count` says, asked once for each state of freezing: it walks over the whole model, which FSDP later
+        leaves this process a part of."""
         freeze = getattr(self.recipe.model, "freeze", None)
         awake = sum(p.requires_grad for p in model.parameters()) if freeze and freeze.gradual else None
         if awake not in self._operations:
-            self._operations[awake] = operations_a_token(model)
+            self._operations[awake] = self.count(model)
         return self._operations[awake]
+
+    def count(self, model: nn.Module) -> float:
+        """`operations_a_token`, or what a model does that its modules do not show."""
+        return operations_a_token(model)
 
 
 def operations_a_token(model: nn.Module) -> float:

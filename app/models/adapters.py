@@ -1,4 +1,4 @@
-"""Training a part of a transformers model: frozen layers, gradual unfreezing, a new head, LoRA.
+"""Training a part of a transformers model, or of our GPT: frozen layers, gradual unfreezing, a new head, LoRA.
 
 A model is looked at by its structure: the head is what lies outside `base_model`, the layers are the list of modules of
 the configuration's length, the embeddings are what comes before it.
@@ -14,6 +14,7 @@ from torch import nn
 
 from app.config import nearest
 from app.errors import ModelError, Problem
+from app.models.gpt import GPT
 from app.schema import Adapted, Lora
 
 
@@ -34,6 +35,8 @@ def merged(model: Any) -> Any:
 
 def layers_of(model: Any) -> Sequence[nn.Module]:
     """The model's layers from the bottom up. Raises ModelError where they cannot be told."""
+    if isinstance(model, GPT):
+        return list(model.blocks)
     depth = getattr(model.config, "num_hidden_layers", None)
     for module in model.base_model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == depth:
@@ -81,8 +84,11 @@ def stages(model: Any) -> list[list[nn.Parameter]]:
     """Parameters from the bottom up: embeddings, each layer, and the rest (head, pooler, last norm)."""
     layers = [list(layer.parameters()) for layer in layers_of(model)]
     inside = {id(p) for layer in layers for p in layer}
-    head = {id(p) for name, p in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")}
-    tables = [p for m in model.base_model.modules() if "mbedding" in type(m).__name__ for p in m.parameters()]
+    own = isinstance(model, GPT)  # which is all base, its head being its table
+    prefix = "" if own else f"{model.base_model_prefix}."
+    head = {id(p) for name, p in model.named_parameters() if not name.startswith(prefix)}
+    base = model if own else model.base_model
+    tables = [p for m in base.modules() if "mbedding" in type(m).__name__ for p in m.parameters()]
     bottom = list({id(p): p for p in tables if id(p) not in inside | head}.values())
     below = inside | {id(p) for p in bottom}
     return [bottom, *layers, [p for p in model.parameters() if id(p) not in below]]
@@ -112,13 +118,14 @@ def with_lora(model: Any, settings: Lora) -> nn.Module:
     """
     import peft
 
-    shares_table = model.get_output_embeddings() is not None
+    own = isinstance(model, GPT)
+    shares_table = own or model.get_output_embeddings() is not None
     heads = [] if shares_table else [name for name, _ in model.named_children() if name != model.base_model_prefix]
     config = peft.LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=list(settings.targets) or None,
+        target_modules=list(settings.targets) or (["qkv"] if own else None),
         modules_to_save=[name for name in heads if any(True for _ in getattr(model, name).parameters())] or None,
     )
     try:

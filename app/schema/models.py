@@ -66,7 +66,7 @@ class Pretrained(Adapted):
     """new: start with a random head even where the weights bring one, of another task perhaps."""
 
 
-class GPT(Section):
+class GPT(Adapted):
     """Our own GPT-2: OpenAI's weights, or a model from nothing of any size."""
 
     kind: Literal["gpt"] = "gpt"

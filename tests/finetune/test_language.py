@@ -22,6 +22,7 @@ from app.finetune.sampling import Sampling, continuations, probabilities, window
 from app.finetune.session import prepare
 from app.finetune.training import Finished, train_recipe
 from app.models import fetch
+from app.models.gpt import flops_per_token
 
 TEXT = "".join(f"The {a} {b} runs.\nIt sees the {b}!\n\n" for a in ("red", "old", "small") for b in ("fox", "cat")) * 8
 QUICK = ["trainer.precision=fp32", "trainer.accelerator=cpu", "trainer.eval_every=null"]
@@ -189,3 +190,53 @@ def test_tinyshakespeare_reaches_nanogpts_loss(shared: Path, tmp_path: Path) -> 
     source = shared / "tinyshakespeare" / "input.txt"
     finished = train_recipe(load("gpt-char", [f"data.train={source}"]), tmp_path)
     assert finished.scores["dev"].values["loss"] <= 1.89
+
+
+def test_our_gpt_trains_with_lora_and_is_saved_without(gpt2_folder: Path, text: Path, tmp_path: Path) -> None:
+    settings = [
+        f"model.name={gpt2_folder}",
+        "model.pretrained=true",
+        f"data.train={text}",
+        *QUICK,
+        "trainer.max_steps=5",
+    ]
+    session = prepare(load("gpt2", [*settings, "model.lora.rank=2", "optimizer.lr=0.05"]))
+    names = {name.split(".")[-3] for name, p in session.model.named_parameters() if p.requires_grad}
+    assert names == {"lora_A", "lora_B"}
+    batch = session.splits.dev[np.arange(2)]
+    session.fit()
+    session.model.eval()
+    with torch.no_grad():
+        trained = session.task.logits(session.model, batch)
+    (tmp_path / "saved").mkdir()
+    session.task.save(session.model, tmp_path / "saved")
+    import transformers
+
+    theirs: Any = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved").eval()
+    before: Any = transformers.AutoModelForCausalLM.from_pretrained(gpt2_folder).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(batch.inputs["ids"]).logits, trained, atol=1e-4, rtol=0)
+        assert not torch.allclose(before(batch.inputs["ids"]).logits, trained, atol=1e-2)
+
+
+def test_our_gpt_freezes_from_the_bottom(text: Path) -> None:
+    layers = ["model.layers=2", "model.freeze.layers=1", f"data.train={text}", "trainer.max_steps=3"]
+    session = prepare(load("gpt-char", [*TINY, *layers]))
+    before = {name: p.detach().clone() for name, p in session.model.named_parameters()}
+    session.fit()
+    moved = {name.split(".")[0] for name, p in session.model.named_parameters() if not torch.equal(p, before[name])}
+    still = {name for name, p in session.model.named_parameters() if torch.equal(p, before[name])}
+    assert moved == {"blocks", "norm"} and {"tokens.weight", "positions.weight"} <= still
+    assert all(name.startswith(("tokens", "positions", "blocks.0")) for name in still)
+
+
+def test_flops_of_our_gpt_are_those_of_the_paper_until_a_part_is_frozen(text: Path) -> None:
+    plain, frozen = (
+        prepare(load("gpt-char", [*TINY, f"data.train={text}", *more]))
+        for more in ([], ["model.freeze.names=[tokens]"])
+    )
+    batch = plain.splits.train[np.arange(3)]
+    config: Any = plain.model.config
+    assert plain.task.flops(plain.model, batch) == flops_per_token(config, 16) * batch.useful
+    saved = plain.task.flops(plain.model, batch) - frozen.task.flops(frozen.model, batch)
+    assert saved == 2 * config.vocab_size * config.width * batch.useful
