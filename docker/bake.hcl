@@ -2,6 +2,7 @@
 # The variants are those of app/host/variants.py; a test holds the two together.
 
 variable "REGISTRY" { default = "" }  # with its slash: "ghcr.io/someone/"
+variable "TAG" { default = "" }  # a release, "v1.2.0", beside the name that the newest has
 variable "SLIM" { default = "" }
 variable "BASE_IMAGE" { default = "" }
 variable "DEV_BASE_IMAGE" { default = "" }
@@ -25,7 +26,10 @@ target "image" {
   context    = "."
   dockerfile = "docker/Dockerfile"
   target     = stage
-  tags       = ["${REGISTRY}gpu-workspace:${variant}-${stage}"]
+  tags = concat(
+    ["${REGISTRY}gpu-workspace:${variant}-${stage}"],
+    TAG == "" ? [] : ["${REGISTRY}gpu-workspace:${variant}-${stage}-${TAG}"],
+  )
   args = {
     VARIANT        = variant
     SLIM           = SLIM
