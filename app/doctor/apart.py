@@ -91,11 +91,11 @@ class _Process:
             if line is None:
                 self.over = True
                 return self._end()
-            said = json.loads(line)
+            said = _message(line)
             if "begin" in said:
                 if not self.begun:
                     self.begun, deadline = True, time.monotonic() + check.limit
-            elif said["name"] == check.name:
+            elif said.get("name") == check.name:
                 return Answer(said["status"], said["detail"], said["fix"])
 
     def _end(self) -> Answer:
@@ -109,3 +109,12 @@ class _Process:
         last = text.splitlines()[-1] if text else "it said nothing"
         known = finding(text[-4000:], "`app doctor explain` with the text")
         return failed(f"{how}: {last}", known.fix)
+
+
+def _message(line: str) -> dict[str, Any]:
+    """A line of the protocol; empty for what a .pth file or a sitecustomize prints before the worker has the stream."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}

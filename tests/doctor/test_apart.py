@@ -70,6 +70,15 @@ def test_a_check_that_hangs_is_ended(worker: list[str]) -> None:
     assert (second.status, second.detail) == ("fail", "no answer within 0.3 s")
 
 
+def test_what_a_start_file_prints_is_no_answer(worker: list[str]) -> None:
+    """A .pth file or a sitecustomize comes before the worker, and may write what is JSON by chance."""
+    noise = "print('patched 3 modules\\n3\\n{}', flush=True)"
+    noisy = [sys.executable, "-c", f"{noise}; exec(open({worker[1]!r}).read())"]
+    assert [(r.name, r.status) for r in run_apart([check("a"), check("b")], noisy)] == [("a", "pass"), ("b", "pass")]
+    (lost,) = run_apart([check("a")], [sys.executable, "-c", noise])
+    assert (lost.status, lost.detail) == ("fail", "the process ended with code 0: it said nothing")
+
+
 def test_a_process_that_does_not_start_is_tried_once() -> None:
     nothing = [sys.executable, "-c", "raise ImportError('no torch here')"]
     first, second, third = run_apart([check("a"), check("b"), check("c")], nothing)
