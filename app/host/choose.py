@@ -135,7 +135,7 @@ def _inside(host: Host, wishes: Wishes) -> Plan:
         raise HostError(
             Problem(f"this container is variant {name!r}, not {wishes.variant!r}", "leave `--variant` out in here")
         )
-    cards = host.gpus.cards if wishes.gpus != "none" else ()
+    cards = () if wishes.gpus == "none" else tuple(_selected(host, wishes.gpus))
     return Plan(
         variant=variant(name),
         backend="inside",
@@ -144,7 +144,7 @@ def _inside(host: Host, wishes: Wishes) -> Plan:
         visible=_visible(host, wishes, cards),
         why_variant="what this image was built for",
         why_backend="already in the container",
-        why_gpus=host.gpus.reason,
+        why_gpus="none asked for" if wishes.gpus == "none" else host.gpus.reason,
     )
 
 

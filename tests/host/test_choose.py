@@ -222,6 +222,18 @@ def test_inside_the_container_there_is_nothing_to_choose() -> None:
         choose(host, Wishes(variant="cpu"))
 
 
+def test_inside_the_container_cards_are_chosen_as_outside() -> None:
+    env = {"WORKSPACE_INSIDE": "1", "WORKSPACE_VARIANT": "cu118"}
+    host = look(FakeWorld(gpus("NVIDIA L4", "NVIDIA L4"), env=env))
+    one = choose(host, Wishes(gpus="1"))
+    assert ([card.index for card in one.cards], one.visible) == ([1], "1")
+    assert choose(host, Wishes()).visible is None
+    none = choose(host, Wishes(gpus="none"))
+    assert (none.gpu_mode, none.visible, none.why_gpus) == ("none", "", "none asked for")
+    with pytest.raises(HostError, match="no GPU 3: there are 0, 1"):
+        choose(host, Wishes(gpus="3"))
+
+
 def test_flags_win_over_the_environment() -> None:
     env = {"WORKSPACE_VARIANT": "cu117", "WORKSPACE_BACKEND": "native"}
     assert Wishes.of(env, None, None, None) == Wishes("cu117", "native", "all")
