@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.config import cache_folder, shipped_recipes
 from tests.images.boxes import Boxes
 from tests.images.conftest import ROOT
 
@@ -74,8 +75,6 @@ def test_linear_regression_is_the_same(boxes: Boxes, runtime: str, tmp_path: Pat
 
 def test_fine_tuning_an_encoder_is_the_same(boxes: Boxes, runtime: str, tmp_path: Path) -> None:
     """The real model of the main job, a few steps on a few sentences; the host's copy of it is mounted."""
-    from app.config import cache_folder
-
     data = tmp_path / "data"
     data.mkdir()
     for split in ("train", "dev", "test"):
@@ -91,5 +90,19 @@ def test_fine_tuning_an_encoder_is_the_same(boxes: Boxes, runtime: str, tmp_path
         str(data): {"bind": "/data", "mode": "ro"},
     }
     there = in_container(boxes, runtime, arguments("/data"), tmp_path / "there", volumes=volumes)
+    assert here == there
+    assert here["losses"]
+
+
+FEW = ["trainer.max_steps=3", "trainer.precision=fp32"]
+SMALLER = {"gpt2": ["model.pretrained=false", "model.layers=2", "data.length=64"]}
+
+
+@pytest.mark.parametrize("recipe", sorted(set(shipped_recipes()) - {"hello-linear", "sentiment"}))
+def test_the_first_steps_of_every_recipe_are_the_same(boxes: Boxes, runtime: str, tmp_path: Path, recipe: str) -> None:
+    arguments = [recipe, *FEW, *SMALLER.get(recipe, [])]
+    here = natively(arguments, tmp_path / "here")
+    models = {str(cache_folder() / "models"): {"bind": "/cache/models", "mode": "ro"}}
+    there = in_container(boxes, runtime, arguments, tmp_path / "there", volumes=models)
     assert here == there
     assert here["losses"]
