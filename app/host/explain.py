@@ -70,8 +70,9 @@ PREFIX = re.compile(
     | \d\d:\d\d:\d\d(?:[.,-]\d+)?
     # docker compose: trainer-1  |
     | [\w.-]+\s*\|(?=\s|$)
-    # buildkit: #12 0.512
+    # buildkit: #12 0.512, and 0.512 alone where it repeats the step that failed
     | \#\d+\s(?:\d+\.\d+)?
+    | \d+\.\d+(?=\s+(?:error|warning|fix):)
     # [rank0]: (Worker pid=7) <stderr>:
     | [\[(<][^\[\]()<>\n]{1,60}[\])>]:?
     | (?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)\b:?
@@ -123,16 +124,19 @@ def explain(text: str) -> list[Known]:
     return [k for k in found if k.id not in covered]
 
 
-OWN = re.compile(r"^\s*error: (?P<what>.+?)\n\s*fix: (?P<fix>.+?)(?=\n\s*error: |\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
+OWN = re.compile(
+    r"^\s*(?:error|warning): (?P<what>.+?)\n\s*fix: (?P<fix>.+?)(?=\n\s*(?:error|warning): |\n\s*\n|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+# What a builder says around a step's own lines: `#12 ERROR: process ...`, `#13 CANCELED`, and rules of dashes.
+AROUND = re.compile(r"^(?:#\d+ [A-Z]{4,}\b.*|-{3,})$", re.MULTILINE)
 
 
 def own(text: str) -> list[Known]:
     """The workspace's own messages in `text`: they bring their fix along (`Problem` in app/errors.py)."""
-    one_line = " ".join
-    return [
-        Known("workspace", (), one_line(m["what"].split()), "", (one_line(m["fix"].split()),), ("app/errors.py",))
-        for m in OWN.finditer(unprefixed(ANSI.sub("", text[-LONGEST:])))
-    ]
+    plain = AROUND.sub("", ANSI.sub("", text[-LONGEST:]).replace("\r\n", "\n"))
+    found = {(" ".join(m["what"].split()), " ".join(m["fix"].split())): None for m in OWN.finditer(unprefixed(plain))}
+    return [Known("workspace", (), what, "", (fix,), ("app/errors.py",)) for what, fix in found]
 
 
 def show(known: Known) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import sys
 import textwrap
 from collections.abc import Callable
@@ -154,6 +155,54 @@ def test_own_errors_bring_their_fix() -> None:
         ("no disk", ("buy one",)),
     ]
     assert advice(str(error)) is None  # it says its fix already
+
+
+def test_own_warnings_count_too() -> None:
+    line = "user 1000 cannot write to /cache; caching in /tmp/cache-1000 for this container only"
+    (found,) = own(f"dev-1  | warning: {line}\ndev-1  |   fix: mount a volume\n")
+    assert (found.means, found.type) == (line, ("mount a volume",))
+
+
+BUILDS = {
+    "plain": """\
+#23 [verify 1/1] RUN /build/finish
+#23 5.123 error: torch's CUDA is 11.7; variant cu118 promises 11.8
+#23 5.124   fix: {fix}
+#23 5.124 error: the installed torch is 2.1.0; variant cu118 promises 2.0.1
+#23 5.125   fix: {fix}
+#23 ERROR: process "/bin/sh -c /build/finish" did not complete successfully: exit code: 1
+------
+ > [verify 1/1] RUN /build/finish:
+5.123 error: torch's CUDA is 11.7; variant cu118 promises 11.8
+5.124   fix: {fix}
+5.124 error: the installed torch is 2.1.0; variant cu118 promises 2.0.1
+5.125   fix: {fix}
+------
+Dockerfile:99
+""",
+    "at a terminal": """\
+ => ERROR [verify 1/1] RUN /build/finish                                              5.2s
+------
+ > [verify 1/1] RUN /build/finish:
+5.123 error: torch's CUDA is 11.7; variant cu118 promises 11.8
+5.124   fix: {fix}
+5.124 error: the installed torch is 2.1.0; variant cu118 promises 2.0.1
+5.125   fix: {fix}
+------
+Dockerfile:99
+""",
+}
+
+
+@pytest.mark.parametrize("log", BUILDS.values(), ids=BUILDS)
+def test_an_image_that_its_own_check_refuses_is_explained(log: str) -> None:
+    verify = (Path(__file__).parents[2] / "docker" / "build" / "check" / "verify.py").read_text()
+    fix = re.search(r'^FIX = "(.+)"$', verify, re.M)
+    assert fix is not None and 'f"error: {problem}\\n  fix: {FIX}"' in verify
+    assert [(k.means, k.type) for k in own(log.format(fix=fix[1]))] == [
+        ("torch's CUDA is 11.7; variant cu118 promises 11.8", (fix[1],)),
+        ("the installed torch is 2.1.0; variant cu118 promises 2.0.1", (fix[1],)),
+    ]
 
 
 def test_own_errors_survive_a_wrap() -> None:

@@ -1,6 +1,6 @@
 """Refuse an image whose torch is not the one that its variant promises. Run at the end of the build, without a GPU.
 
-verify.py PROMISES.json        exit code 1 and one `error:` line for each broken promise
+verify.py PROMISES.json        exit code 1 and an `error:` and a `fix:` line for each broken promise
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+FIX = "correct the pins in docker/locks, `invoke lock`, and build again"
 
 
 def broken(promises: dict[str, Any]) -> list[str]:
@@ -51,5 +53,5 @@ def installed_twice() -> list[str]:
 if __name__ == "__main__":
     problems = [*broken(json.loads(Path(sys.argv[1]).read_text())), *installed_twice()]
     for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {problem}\n  fix: {FIX}", file=sys.stderr)
     sys.exit(bool(problems))
