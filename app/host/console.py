@@ -18,8 +18,7 @@ from app.errors import HostError, Problem
 from app.host.commands import Command
 from app.host.explain import advice
 from app.host.facts import ROOT
-
-BESIDE = str(Path(sys.executable).parent)
+from app.host.uv import BESIDE, NO_UV
 
 
 def say(text: str) -> None:
@@ -101,7 +100,7 @@ def _environment(command: Command) -> dict[str, str]:
 def _not_found(command: Command) -> HostError:
     name = command.argv[0]
     if name == "uv":
-        return HostError(Problem("uv, which makes the native environment, is not installed", "pip install uv"))
+        return HostError(NO_UV)
     return HostError(Problem(f"there is no program {name!r}", f"install {name}, or correct its name"))
 
 

@@ -20,6 +20,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from app.errors import HostError, Problem
+from app.host.uv import NO_UV, find_uv
+from app.host.world import World
 
 # The set whose wheels are gigabytes and differ between variants.
 TORCH_SET = re.compile(r"^(torch|torchvision|torchaudio|triton|nvidia-[a-z]+(-[a-z]+)?-cu11)$")
@@ -81,11 +83,11 @@ def write_locks(locks: Path, upgrade: bool = False) -> list[str]:
     return changed
 
 
-def compile_command(
+def compile_arguments(
     output: Path, sources: Iterable[Path], upgrade: bool = False, under: Path | None = None
 ) -> list[str]:
-    """The `uv pip compile` call for one file: universal for Python 3.10 and later, with hashes."""
-    command = ["uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--python-version", "3.10"]
+    """The arguments of `uv pip compile` for one file: universal for Python 3.10 and later, with hashes."""
+    command = ["pip", "compile", "--quiet", "--universal", "--generate-hashes", "--python-version", "3.10"]
     command += ["--no-header", "--no-annotate", "--output-file", str(output)]
     command += ["--upgrade"] if upgrade else []
     command += ["--constraints", str(under)] if under else []
@@ -93,11 +95,10 @@ def compile_command(
 
 
 def _compile(output: Path, sources: list[Path], upgrade: bool, under: Path | None = None) -> None:
-    command = compile_command(output, sources, upgrade, under)
-    try:
-        done = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise HostError(Problem("uv, which resolves the locks, is not installed", "pip install uv")) from None
+    uv = find_uv(World())
+    if uv is None:
+        raise HostError(NO_UV)
+    done = subprocess.run([uv, *compile_arguments(output, sources, upgrade, under)], capture_output=True, text=True)
     if done.returncode:
         what = " ".join(done.stderr.split()) or f"uv ended with code {done.returncode}"
         raise HostError(

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from app.host import commands
 from app.host.checks import Answer, check, failed, passed, skipped, warned
-from app.host.choose import space_for
+from app.host.choose import Plan, space_for
+from app.host.console import Runner
 from app.host.engine import Absence, Engine, NoEngine
+from app.host.facts import ROOT
+from app.host.native import Environment
 from app.host.obstacles import engine_obstacle, platform_obstacle
 from app.host.seen import Seen
+from app.host.uv import NO_UV, find_uv
 
 GB = 1e9
 INSTALL = "https://docs.docker.com/engine/install/"
@@ -41,7 +46,7 @@ def wsl(seen: Seen) -> Answer:
     if not seen.host.wsl:
         return skipped("not WSL")
     if "wsl2" not in seen.host.kernel.lower() and re.search(r"version [34]\.", seen.host.kernel):
-        return failed("WSL 1 has no GPU and runs no Docker engine", "in Windows: `wsl --set-version DISTRIBUTION 2`")
+        return warned("WSL 1 has no GPU and runs no Docker engine", "in Windows: `wsl --set-version DISTRIBUTION 2`")
     return passed("WSL 2; the GPU's driver is the one of Windows")
 
 
@@ -135,7 +140,9 @@ def certificates(seen: Seen) -> Answer:
     """Extra certificates for a network that opens TLS; the build takes them as a secret."""
     host = seen.host
     if host.ca_missing:
-        return failed(f"{host.ca_from} names {host.ca_missing}, which is not there", f"correct or unset {host.ca_from}")
+        # A build is refused; natively the system's own are tried.
+        judged = warned if seen.plan is not None and seen.plan.backend == "native" else failed
+        return judged(f"{host.ca_from} names {host.ca_missing}, which is not there", f"correct or unset {host.ca_from}")
     return passed(f"{host.ca_bundle}, by {host.ca_from}" if host.ca_bundle else "the system's own")
 
 
@@ -145,13 +152,34 @@ def disk(seen: Seen) -> Answer:
     if seen.plan is None:
         return skipped("nothing would be built")
     if obstacle := space_for(seen.host, seen.plan):
-        return seen.judge(obstacle)
+        # What is there already is used, and made anew as far as the room goes.
+        return (warned if _made(seen, seen.plan) else failed)(obstacle.what, obstacle.fix)
     docker = seen.plan.backend == "docker"
     free = seen.host.docker_free if docker else seen.host.project_free
     if free is None:
         return skipped("the free space there is not known")
     need = seen.plan.variant.image_gb if docker else seen.plan.variant.venv_gb
     return passed(f"{free / GB:.0f} GB free, about {need} GB needed")
+
+
+@check("uv", needs="the native back end", source="https://docs.astral.sh/uv/")
+def uv(seen: Seen) -> Answer:
+    """uv, which makes the native environment."""
+    if seen.plan is None or seen.plan.backend != "native":
+        return skipped("not needed: the native back end is not used")
+    if path := find_uv(seen.world):
+        return passed(path)
+    if _made(seen, seen.plan):
+        return skipped("not needed: the environment is there")
+    return failed(NO_UV.what, NO_UV.fix)
+
+
+def _made(seen: Seen, plan: Plan) -> bool:
+    """Whether what the plan runs in is there: an image of the variant, or the environment from the present locks."""
+    if plan.backend == "docker":
+        tag = commands.image_name(plan, seen.host)
+        return seen.world.run(["docker", "image", "inspect", "--format", "{{.Id}}", tag]).ok
+    return Environment(ROOT, seen.host, plan, seen.world, Runner(dry=True)).current() is not None
 
 
 @check("memory", source="app/host/machine_checks.py: LEAST_MEMORY_GB")
@@ -225,6 +253,7 @@ CHECKS = (
     proxy,
     certificates,
     disk,
+    uv,
     memory,
     ports,
 )

@@ -20,11 +20,12 @@ from app.errors import HostError, Problem
 from app.host import commands
 from app.host.alone import alone
 from app.host.choose import Plan, space_for
-from app.host.console import BESIDE, Runner, say, warn
+from app.host.console import Runner, say, warn
 from app.host.facts import Host
 from app.host.locks import lock_files, lock_hash
 from app.host.pythons import Python, find_python
 from app.host.reach import Reach, reachable, within_reach
+from app.host.uv import NO_UV, find_uv
 from app.host.variants import DEFAULT_INDEX, PYTHON, VARIANTS, Variant
 from app.host.world import World
 
@@ -91,7 +92,8 @@ class Environment:
             return self.current() or self._make(reach or partial(reachable, ca_bundle=self.host.ca_bundle))
 
     def _make(self, reach: Reach) -> Stamp:
-        problems = [p for p in (self._foreign(), self._no_uv(), space_for(self.host, self.plan)) if p]
+        no_uv = None if find_uv(self.world) else NO_UV
+        problems = [p for p in (self._foreign(), no_uv, space_for(self.host, self.plan)) if p]
         if problems:
             raise HostError(*problems)
         plan = self._within_reach(reach)
@@ -132,11 +134,6 @@ class Environment:
         if not self.folder.exists() or Stamp.read(self.folder) is not None:
             return None
         return Problem(f"{VENV} is there and was not made by this workspace", f"move it away: `mv {VENV} {VENV}.mine`")
-
-    def _no_uv(self) -> Problem | None:
-        if self.world.which("uv") or self.world.exists(f"{BESIDE}/uv"):
-            return None
-        return Problem("uv, which makes the native environment, is not installed", "pip install uv")
 
     def _python(self) -> Python:
         if found := find_python(self.world, (PYTHON,)):

@@ -27,19 +27,25 @@ def examine(seen: Seen) -> list[Result]:
     return list(run(CHECKS, seen))
 
 
+def conclusion(seen: Seen, results: Sequence[Result]) -> str:
+    """One line: what to use; or what stops `invoke up`, and what would help."""
+    stops = [f"{r.detail} (fix: {r.fix})" for r in results if r.status == "fail"]
+    return seen.conclusion if seen.plan is None or not stops else f"nothing will do here: {'; '.join(stops)}"
+
+
 def doctor(wishes: Wishes, world: World, as_json: bool = False, strict: bool = False) -> int:
     """Print the whole report and return the exit code: 0, 1 for a warning under `strict`, 2 where nothing will do."""
     seen = Seen.of(world, wishes)
     if as_json:
         results = examine(seen)
-        print(report("host", results, seen.conclusion))
+        print(report("host", results, conclusion(seen, results)))
     else:
         table = Table(sys.stdout, CHECKS)
         results = []
         for result in run(CHECKS, seen):
             table.show(result)
             results.append(result)
-        print(f"\n{seen.conclusion}")
+        print(f"\n{conclusion(seen, results)}")
     return 2 if seen.plan is None else exit_code(results, strict)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.host.uv import find_uv
 from app.host.variants import PYTHON, PYTHONS, parse_version
 from app.host.world import World
 
@@ -40,7 +41,7 @@ def _candidates(world: World, version: str) -> list[str]:
     built = world.glob(f"{versions}{version}.*/bin/python{version}")
     newest_first = sorted(built, key=lambda p: parse_version(p.removeprefix(versions)), reverse=True)
     found += newest_first
-    if world.which("uv"):
-        answer = world.run(["uv", "python", "find", "--managed-python", "--no-python-downloads", version])
+    if uv := find_uv(world):
+        answer = world.run([uv, "python", "find", "--managed-python", "--no-python-downloads", version])
         found.append(answer.out.strip() if answer.ok else None)
     return [path for path in found if path]

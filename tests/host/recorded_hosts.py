@@ -6,7 +6,7 @@
     proc-*.txt, etc-*               files of the machine, `-` for `/`
     env.txt                         environment, NAME=value
 
-A host without docker-info.json or nvidia-smi.txt does not have the program.
+A host without docker-info.json or nvidia-smi.txt does not have the program. Every one has uv.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def world_of(name: str) -> FakeWorld:
         commands=_commands(folder),
         files=files,
         env=env,
+        programs={"uv": "/usr/local/bin/uv"},
         free={
             "/": int(facts["docker-disk-free-gb"]) * 10**9,
             str(Path(__file__).parents[2]): int(facts["project-disk-free-gb"]) * 10**9,

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from app.errors import HostError
 from app.host.checks import verdict
 from app.host.choose import Wishes
-from app.host.preflight import examine
+from app.host.commands import Command
+from app.host.preflight import conclusion, examine
 from app.host.seen import Seen
+from app.host.workspace import open_workspace
 from tests.host.recorded_hosts import names, world_of
+from tests.host.recording import RecordingRunner
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -68,11 +76,11 @@ TABLE = {
     # other machines
     "no-gpu": Expect("pass", ("cpu", "docker", "none", 0), {"driver": "skip: no NVIDIA driver"}),
     "wsl2": Expect("pass", ("cu118", "docker", "runtime", 1), {"wsl": "pass: WSL 2", "driver-gate": "skip: the gate"}),
-    "wsl1": Expect("fail", ("cpu", "native", "none", 0), {"wsl": "fail: WSL 1"}),
+    "wsl1": Expect("warn", ("cpu", "native", "none", 0), {"wsl": "warn: WSL 1"}),
     "macos-arm64": Expect("warn", ("cpu", "native", "none", 0), {"system": "warn: macOS 14.5 on arm64"}),
     "gh200": Expect("fail", "no CUDA build for Linux on aarch64", {"cards": "fail: PyTorch 2.0 has no CUDA build"}),
     "company": Expect(
-        "warn", ("cpu", "docker", "none", 0), {"disk": "warn: the cpu image needs", "ports": "8888 (notebook)"}
+        "fail", ("cpu", "docker", "none", 0), {"disk": "fail: the cpu image needs", "ports": "8888 (notebook)"}
     ),
 }
 
@@ -91,18 +99,42 @@ def test_recorded_host(name: str) -> None:
     assert [r.name for r in results if "check itself broke" in r.detail] == []
     for check, part in expect.finds.items():
         assert part in said[check]
+    last = conclusion(seen, results)
     if isinstance(expect.plan, str):
         assert seen.plan is None
-        assert expect.plan in seen.conclusion
-        assert seen.conclusion.startswith("nothing will do here: ")
+        assert expect.plan in last
     else:
         plan = seen.plan
         assert plan is not None
         assert (plan.variant.name, plan.backend, plan.gpu_mode, len(plan.cards)) == expect.plan
-        assert seen.conclusion.startswith(f"use variant {expect.plan[0]} (")
+    use = "nothing will do here: " if expect.verdict == "fail" else f"use variant {expect.plan[0]} ("
+    assert last.startswith(use)
     assert verdict(results) == expect.verdict, [line for line in said.values() if line[:4] in ("warn", "fail")]
     assert all(r.fix for r in results if r.status in ("warn", "fail"))
     assert all(r.source for r in results if r.status in ("warn", "fail"))
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_up_stops_where_the_doctor_says_that_nothing_will_do(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(name)
+    world.commands["python3.10"] = "3.10.13\n"
+    shutil.copytree(ROOT / "docker", tmp_path / "docker")
+    for module in ("docker", "native"):
+        monkeypatch.setattr(f"app.host.{module}.reachable", lambda address, ca_bundle=None: "")
+
+    def made(command: Command) -> int:
+        if command.argv[:2] == ("uv", "venv"):
+            (tmp_path / command.argv[-1]).mkdir()
+        return 0
+
+    try:
+        open_workspace(Wishes(), RecordingRunner(tmp_path, made), world, tmp_path).ensure()
+        stopped = False
+    except HostError:
+        stopped = True
+    assert stopped == (TABLE[name].verdict == "fail")
 
 
 def test_nothing_secret_is_printed() -> None:
@@ -113,10 +145,16 @@ def test_nothing_secret_is_printed() -> None:
 
 
 def test_only_looking_commands_are_run() -> None:
-    looking = {("docker", "info"), ("docker", "ps"), ("nvidia-smi",), ("sw_vers",), ("sysctl",)}
+    looking = {
+        *(("docker", verb) for verb in ("info", "ps", "image", "context")),
+        ("nvidia-smi",),
+        ("sw_vers",),
+        ("sysctl",),
+    }
     for name in names():
         world = world_of(name)
         examine(Seen.of(world, Wishes()))
         for argv in world.ran:
+            assert argv[1] not in ("image", "context") or argv[2] == "inspect", argv
             program = argv[0].rsplit("/", 1)[-1]
             assert (program,) in looking or (program, argv[1]) in looking, argv

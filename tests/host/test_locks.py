@@ -60,6 +60,22 @@ def test_hash_names_variant_and_kind() -> None:
     assert len(hashes) == 6
 
 
+def test_the_uv_beside_this_python_resolves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pip install invoke uv` into an environment that is not activated."""
+    (tmp_path / "bin").mkdir()
+    uv = tmp_path / "bin" / "uv"
+    uv.write_text("#!/bin/sh\necho the uv beside >&2\nexit 1\n")
+    uv.chmod(0o755)
+    (tmp_path / "dev.in").touch()
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("app.host.uv.BESIDE", str(tmp_path / "bin"))
+    with pytest.raises(HostError, match="the uv beside"):
+        locks.write_locks(tmp_path)
+    uv.unlink()
+    with pytest.raises(HostError, match=r"uv, which makes the locks .* is not installed"):
+        locks.write_locks(tmp_path)
+
+
 def test_a_failed_resolution_leaves_the_old_files(tmp_path: Path) -> None:
     for name in ("torch-cu117.in", "runtime.in", "dev.in", "build.in"):
         (tmp_path / name).write_text("numpy==1.26.4\nnumpy<1\n")  # contradicts itself: no network is asked

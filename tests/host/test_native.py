@@ -17,6 +17,7 @@ from app.host.facts import look
 from app.host.native import Environment, Stamp
 from app.host.pythons import find_python
 from app.host.reach import first_url, reachable
+from app.host.uv import BESIDE
 from app.host.world import Completed
 from tests.host.fake_world import Answer, FakeWorld, nvidia_smi
 from tests.host.recording import RecordingRunner
@@ -224,6 +225,15 @@ def test_pythons_are_found_on_path_under_pyenv_and_with_uv() -> None:
     found = find_python(world)
     assert found is not None
     assert found.version == "3.10.16"
+
+
+def test_a_python_of_uvs_own_is_found_by_the_uv_beside_this_python() -> None:
+    own = "/home/me/.local/share/uv/python/cpython-3.10/bin/python3.10"
+    world = FakeWorld({"uv python find": f"{own}\n", "python3.10": "3.10.16\n"}, files={f"{BESIDE}/uv": ""})
+    world.which = lambda name: None  # type: ignore[method-assign]
+    found = find_python(world)
+    assert found is not None
+    assert (found.path, world.ran[0][0]) == (own, f"{BESIDE}/uv")
 
 
 def test_uv_gets_what_only_pip_would_read(root: Path) -> None:

@@ -14,6 +14,7 @@ from app.host import checks, gpu_checks, machine_checks
 from app.host.choose import Wishes
 from app.host.preflight import CHECKS, main
 from app.host.seen import Seen
+from app.host.uv import BESIDE
 from app.host.world import World
 from tests.host.fake_world import NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
 from tests.host.recorded_hosts import world_of
@@ -53,7 +54,8 @@ def test_a_wish_that_cannot_be_had_fails(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_wishes_come_from_the_environment_too(capsys: pytest.CaptureFixture[str]) -> None:
-    world = FakeWorld({"docker info": docker_info()}, env={"WORKSPACE_BACKEND": "native"})
+    commands = {"docker info": docker_info()}
+    world = FakeWorld(commands, env={"WORKSPACE_BACKEND": "native"}, programs={"uv": "/usr/bin/uv"})
     assert main([], world) == 0
     assert "back end native (asked for)" in capsys.readouterr().out
 
@@ -124,9 +126,32 @@ def test_a_proxy_is_shown_without_its_password(url: str, shown: str) -> None:
     assert machine_checks.without_password(url) == shown
 
 
-def test_a_certificate_bundle_that_is_not_there_fails() -> None:
-    answer = ask(machine_checks.certificates, FakeWorld(env={"SSL_CERT_FILE": "/gone.pem"}))
+def test_a_certificate_bundle_that_is_not_there_stops_a_build_only() -> None:
+    env = {"SSL_CERT_FILE": "/gone.pem"}
+    answer = ask(machine_checks.certificates, FakeWorld({"docker info": docker_info()}, env=env))
     assert (answer.status, answer.detail) == ("fail", "SSL_CERT_FILE names /gone.pem, which is not there")
+    assert ask(machine_checks.certificates, FakeWorld(env=env)).status == "warn"
+
+
+def test_a_full_disk_stops_what_is_not_there_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    full: dict[str, Answer] = {"docker info": docker_info()}
+    assert main([], FakeWorld(full, free=3_000_000_000)) == 2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("nothing will do here: the cpu image needs about 8 GB")
+    assert "docker builder prune" in last
+    there: dict[str, Answer] = {**full, "docker image inspect": {"gpu-workspace:cpu-dev": "sha256:0\n"}}
+    assert main([], FakeWorld(there, free=3_000_000_000)) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("use variant cpu")
+
+
+def test_uv_is_asked_for_where_it_has_work_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_checks.Environment, "current", lambda environment: None)
+    nothing = ask(machine_checks.uv, FakeWorld())
+    assert (nothing.status, nothing.fix) == ("fail", "pip install uv")
+    assert ask(machine_checks.uv, FakeWorld(files={f"{BESIDE}/uv": ""})).detail == f"{BESIDE}/uv"
+    assert ask(machine_checks.uv, FakeWorld({"docker info": docker_info()})).status == "skip"
+    monkeypatch.setattr(machine_checks.Environment, "current", lambda environment: "a stamp")
+    assert ask(machine_checks.uv, FakeWorld()).status == "skip"
 
 
 def test_an_unknown_card_is_a_warning() -> None:
