@@ -75,7 +75,7 @@ def look(world: World) -> Host:
         gpus_answer = pool.submit(look_for_gpus, world)
         engine, gpus = engine_answer.result(), gpus_answer.result()
     kernel = (world.read("/proc/version") or "").strip()
-    ca_from, ca_bundle, ca_missing = _ca_bundle(world)
+    ca_from, ca_bundle, ca_missing = find_ca_bundle(world)
     return Host(
         system=world.system,
         machine=world.machine,
@@ -96,7 +96,7 @@ def look(world: World) -> Host:
     )
 
 
-def _ca_bundle(world: World) -> tuple[str, str | None, str]:
+def find_ca_bundle(world: World) -> tuple[str, str | None, str]:
     """(variable, path, missing path) of the extra certificates that a build or a download should trust."""
     for name in CA_VARIABLES:
         path = world.env.get(name)

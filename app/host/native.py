@@ -19,6 +19,7 @@ from pathlib import Path
 from app.errors import HostError, Problem
 from app.host import commands
 from app.host.alone import alone
+from app.host.certificates import join, trusting
 from app.host.choose import Plan, space_for
 from app.host.console import Runner, say, warn
 from app.host.facts import Host
@@ -85,6 +86,8 @@ class Environment:
         Raises:
             HostError: no uv, no Python, no room, wheels out of reach, a `.venv` of somebody else's, a failed install.
         """
+        if not self.runner.dry:
+            join(self.world, self.root)
         if stamp := self.current():
             return stamp
         with nullcontext() if self.runner.dry else alone(self.root, "environment"):
@@ -114,7 +117,8 @@ class Environment:
         )
         locks = [f"docker/locks/{name}" for name in lock_files(variant.name, dev=True)]
         self.runner.must(commands.uv_venv(python.path, _PARTIAL), failed)
-        self.runner.must(commands.uv_install(_PARTIAL, locks, self._uv_env(), self._uv_index()), failed)
+        trust = trusting(self.world, self.root)
+        self.runner.must(commands.uv_install(_PARTIAL, locks, trust, self._uv_index()), failed)
         self.runner.must(commands.uv_install_project(_PARTIAL), failed)
         stamp = Stamp(self._lock(variant), self.plan.variant.name, variant.name, python.version, str(self.root))
         if not dry:
@@ -139,7 +143,8 @@ class Environment:
         if found := find_python(self.world, (PYTHON,)):
             return found
         say(f"there is no Python {PYTHON} here; asking uv for one")
-        if self.runner.run(commands.uv_python(PYTHON)) == 0:
+        fetch = replace(commands.uv_python(PYTHON), env=trusting(self.world, self.root))
+        if self.runner.run(fetch) == 0:
             if self.runner.dry:
                 return Python(PYTHON, PYTHON)
             if fetched := find_python(self.world, (PYTHON,)):
@@ -162,11 +167,6 @@ class Environment:
             warn(warning)
         return plan
 
-    def _uv_env(self) -> dict[str, str]:
-        """The certificates where another variable than uv's own names them."""
-        own = self.host.ca_from == "SSL_CERT_FILE" or not self.host.ca_bundle
-        return {} if own else {"SSL_CERT_FILE": str(self.host.ca_bundle)}
-
     def _uv_index(self) -> dict[str, str]:
         """pip's own name of a mirror, which uv does not read; not printed, because it may hold a password."""
         mirror = self.world.env.get("PIP_INDEX_URL")
@@ -176,17 +176,20 @@ class Environment:
         return lock_hash(self.root / "docker" / "locks", variant.name, dev=True)
 
 
-def command_in(root: Path, stamp: Stamp, plan: Plan, argv: Sequence[str]) -> commands.Command:
+def command_in(
+    root: Path, stamp: Stamp, plan: Plan, argv: Sequence[str], world: World | None = None
+) -> commands.Command:
     """A program of the environment, or any other with the environment first on PATH; a nested `invoke` stays in it."""
+    world = world or World()
     program = Path(VENV, "bin", argv[0])
     found = [str(program)] if (root / program).exists() else [argv[0]]
     background = {
         "VIRTUAL_ENV": str(root / VENV),
-        "PATH": os.pathsep.join([str(root / VENV / "bin"), os.environ.get("PATH", "")]),
+        "PATH": os.pathsep.join([str(root / VENV / "bin"), world.env.get("PATH", "")]),
         "WORKSPACE_BACKEND": "native",
         "WORKSPACE_VARIANT": stamp.variant,
     }
-    return commands.Command((*found, *argv[1:]), commands.device_env(plan), background)
+    return commands.Command((*found, *argv[1:]), {**commands.device_env(plan), **trusting(world, root)}, background)
 
 
 def write_bashrc(root: Path) -> str:

@@ -6,6 +6,7 @@ same release as the CUDA 11.7 build; it runs without a GPU too, so it stands in 
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 import urllib.error
@@ -15,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from app.errors import HostError, Problem
+from app.host.certificates import SYSTEM
 from app.host.choose import Plan
 from app.host.variants import DEFAULT_INDEX, VARIANTS
 
@@ -65,10 +67,16 @@ def first_url(lock: str) -> str:
 
 
 def reachable(address: str, ca_bundle: str | None = None) -> str:
-    """Why a wheel cannot be fetched, asking for its header only; empty where it can. Follows HTTPS_PROXY."""
+    """Why a wheel cannot be fetched, asking for its header only; empty where it can. Follows HTTPS_PROXY.
+
+    `ca_bundle` is trusted beside the system's certificates, also where a variable puts it in their place.
+    """
+    context = ssl.create_default_context()
     request = urllib.request.Request(address, method="HEAD", headers={"User-Agent": "gpu-workspace"})
     try:
-        with urllib.request.urlopen(request, timeout=5, context=ssl.create_default_context(cafile=ca_bundle)):
+        for file in [ca_bundle, *filter(os.path.exists, SYSTEM)] if ca_bundle else []:
+            context.load_verify_locations(file)
+        with urllib.request.urlopen(request, timeout=5, context=context):
             return ""
     except urllib.error.HTTPError as error:
         # Some mirrors answer only GET; then the address is right.

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import HostError
+from app.host.certificates import SYSTEM
 from app.host.choose import Wishes, choose
 from app.host.commands import Command
 from app.host.facts import look
@@ -238,12 +239,14 @@ def test_a_python_of_uvs_own_is_found_by_the_uv_beside_this_python() -> None:
 
 def test_uv_gets_what_only_pip_would_read(root: Path) -> None:
     env = {"PIP_INDEX_URL": "https://me:secret@mirror.example/simple", "PIP_CERT": "/ca.pem"}
-    world = FakeWorld({**PYTHON_310, **UV}, files={"/ca.pem": ""}, env=env)
+    world = FakeWorld({**PYTHON_310, **UV}, files={"/ca.pem": "company", SYSTEM[0]: "system"}, env=env)
     host = look(world)
     runner = RecordingRunner(root, makes(root))
     Environment(root, host, choose(host, Wishes(backend="native")), world, runner).ensure(yes)
     install = runner.commands[1]
-    assert install.line.startswith("SSL_CERT_FILE=/ca.pem uv pip install")
+    joined = root / ".cache" / "ca.pem"
+    assert install.line.startswith(f"SSL_CERT_FILE={joined} REQUESTS_CA_BUNDLE={joined} uv pip install")
+    assert joined.read_text() == "system\ncompany"
     assert install.background == {"UV_DEFAULT_INDEX": "https://me:secret@mirror.example/simple"}
 
 
