@@ -5,8 +5,10 @@ Standard output belongs to the command that the user asked for, so that `invoke 
 
 from __future__ import annotations
 
+import codecs
 import os
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from types import FrameType
 
 from app.errors import HostError, Problem
 from app.host.commands import Command
-from app.host.explain import advice
+from app.host.explain import LONGEST, advice
 from app.host.facts import ROOT
 from app.host.uv import BESIDE, NO_UV
 
@@ -66,20 +68,55 @@ class Runner:
     def observe(self, command: Command) -> tuple[int, str]:
         """Run, and return the exit code with what it wrote to standard error, to explain a failure by.
 
-        At a terminal the text is empty: only a command that has the terminal itself draws its progress.
+        Where standard error is a terminal the command gets one too, of the same size: on a pipe it draws no progress.
         """
-        if sys.stderr.isatty():
-            return self.run(command), ""
         say(f"$ {command.line}")
         if self.dry:
             return 0, ""
-        lines: list[str] = []
-        with _foreground(self.root, command, None, stderr=subprocess.PIPE) as process:
-            assert process.stderr is not None
-            for line in process.stderr:
-                lines.append(line)
-                say(line.rstrip("\n"))
-            return _exit_code(process), "".join(lines)
+        ours, theirs = _terminal(os.get_terminal_size(sys.stderr.fileno())) if sys.stderr.isatty() else os.pipe()
+        with (
+            os.fdopen(ours, "rb", buffering=0),
+            os.fdopen(theirs, "wb", buffering=0) as given,
+            _foreground(self.root, command, None, stderr=theirs) as process,
+        ):
+            given.close()  # the command has it now, and its end is the end of what can be read
+            said = _copied(ours)
+            return _exit_code(process), said
+
+
+def _terminal(size: os.terminal_size) -> tuple[int, int]:
+    """A pseudo-terminal: the side to read and the side to give away."""
+    import fcntl  # none of these on Windows, where this module is still imported
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", size.lines, size.columns, 0, 0))
+    mode = termios.tcgetattr(theirs)
+    mode[1] &= ~termios.OPOST  # line ends as they are: the real terminal makes its own of them
+    termios.tcsetattr(theirs, termios.TCSANOW, mode)
+    return ours, theirs
+
+
+def _copied(source: int) -> str:
+    """Copy to standard error as it comes, until nobody can write any more; returns the end of it, colours and all."""
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    said = ""
+    while data := _read(source):
+        text = decode(data)
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        said += text
+        if len(said) > 2 * LONGEST:  # an hour of a progress display is a lot of text
+            said = said[-LONGEST:]
+    return said
+
+
+def _read(source: int) -> bytes:
+    try:
+        return os.read(source, 65536)
+    except OSError:  # EIO: how a pseudo-terminal ends on Linux
+        return b""
 
 
 def _exit_code(process: subprocess.Popen[str]) -> int:

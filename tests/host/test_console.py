@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -55,6 +60,45 @@ def test_must_tells_a_failure_from_a_ctrl_c() -> None:
 def test_observe_shows_and_keeps_what_went_wrong(capfd: pytest.CaptureFixture[str]) -> None:
     assert Runner().observe(Command(("sh", "-c", "echo broken >&2; exit 3"))) == (3, "broken\n")
     assert "broken" in capfd.readouterr().err
+
+
+def test_what_is_no_whole_line_or_no_text_is_shown_too(capfd: pytest.CaptureFixture[str]) -> None:
+    assert Runner().observe(Command(("sh", "-c", "printf 'half\\377' >&2"))) == (0, "half\ufffd")
+    assert "half" in capfd.readouterr().err
+
+
+def at_a_terminal(program: str, lines: int, columns: int) -> tuple[str, str]:
+    """Standard output of a Python program, and what a terminal that is its standard error shows."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    process = subprocess.Popen([sys.executable, "-u", "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    out, _ = process.communicate(timeout=30)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO at the end
+        while data := os.read(ours, 4096):
+            shown += data
+    os.close(ours)
+    return out.decode(), shown.decode()
+
+
+def test_at_a_terminal_a_command_draws_and_its_failure_is_explained() -> None:
+    script = "test -t 2 && stty size <&2; printf '\\033[31mHash mismatch for \\033[0m`torch==2.0.1`\\n' >&2; exit 3"
+    out, shown = at_a_terminal(
+        "from app.errors import HostError, Problem\n"
+        "from app.host.commands import Command\n"
+        "from app.host.console import Runner\n"
+        f"command = Command(('sh', '-c', {script!r}))\n"
+        "print(Runner().observe(command))\n"
+        "try:\n    Runner().must(command, Problem('it failed', 'fix'))\n"
+        "except HostError as error:\n    print(error)\n",
+        33,
+        101,
+    )
+    said = "\x1b[31mHash mismatch for \x1b[0m`torch==2.0.1`\n"
+    assert out.splitlines() == ["33 101", str((3, said)), "33 101", "error: it failed", "  fix: fix"]
+    assert said.replace("\n", "\r\n") in shown
+    assert "hash-mismatch: A downloaded wheel is not the one" in shown
 
 
 def test_sigterm_reaches_the_command_and_its_own_exit_code_comes_back() -> None:
