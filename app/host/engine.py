@@ -123,7 +123,7 @@ def _engine(world: World, info: dict[str, Any]) -> Engine:
         buildx=_version(plugins.get("buildx")),
         compose=_version(plugins.get("compose")),
         root=root,
-        local=not desktop and not re.match(r"(tcp|ssh|https?)://", world.env.get("DOCKER_HOST", "")),
+        local=not desktop and not re.match(r"(tcp|ssh|https?)://", _address(world, info)),
         storage_driver=str(info.get("Driver") or ""),
         cgroup_driver=str(info.get("CgroupDriver") or ""),
         cgroup_version=str(info.get("CgroupVersion") or ""),
@@ -139,6 +139,14 @@ def _engine(world: World, info: dict[str, Any]) -> Engine:
         snap=root.startswith("/var/snap/") or (world.which("docker") or "").startswith("/snap/"),
         gpu_hook=world.which("nvidia-container-runtime-hook"),
     )
+
+
+def _address(world: World, info: dict[str, Any]) -> str:
+    """Where the client sends its requests, empty for its default; only another context than that takes a question."""
+    context = str((info.get("ClientInfo") or {}).get("Context") or "default")
+    if world.env.get("DOCKER_HOST") or context == "default":
+        return world.env.get("DOCKER_HOST", "")
+    return world.run(["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}", context]).out.strip()
 
 
 def _version(plugin: dict[str, Any] | None) -> str | None:

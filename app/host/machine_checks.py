@@ -88,7 +88,7 @@ def engine_kind(seen: Seen) -> Answer:
     if not engine.local and not engine.desktop:
         return warned(
             "the engine runs on another machine: folders of this one cannot be mounted there",
-            "unset DOCKER_HOST, or run the commands on that machine",
+            "unset DOCKER_HOST and `docker context use default`, or run the commands on that machine",
         )
     if engine.rootless:
         return passed("rootless: its own daemon.json is ~/.config/docker/daemon.json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from app.host.engine import Absence, Engine, NoEngine
@@ -14,6 +16,7 @@ from tests.host.fake_world import (
     DOCKER_DOWN,
     MISMATCH,
     NVIDIA_RUNTIME,
+    Answer,
     FakeWorld,
     docker_info,
     nvidia_smi,
@@ -126,6 +129,24 @@ def test_desktop_snap_rootless_and_remote_engines_are_told_apart() -> None:
     remote = FakeWorld({"docker info": docker_info()}, env={"DOCKER_HOST": "tcp://10.0.0.2:2375"})
     assert not engine_of(remote).local
     assert look(remote).docker_free is None
+
+
+def test_a_context_of_another_machine_is_not_local() -> None:
+    plugins = json.loads(docker_info())["ClientInfo"]
+    info = docker_info(ClientInfo={**plugins, "Context": "build-host"})
+    address = {"build-host": "ssh://me@build-host\n"}
+    far: dict[str, Answer] = {"docker info": info, "docker context inspect": address}
+    assert not engine_of(FakeWorld(far)).local
+    near: dict[str, Answer] = {**far, "docker context inspect": {"build-host": "unix:///run/user/1000/docker.sock\n"}}
+    assert engine_of(FakeWorld(near)).local
+    # Docker itself goes by DOCKER_HOST first.
+    assert engine_of(FakeWorld(far, env={"DOCKER_HOST": "unix:///var/run/docker.sock"})).local
+
+
+def test_the_usual_context_costs_no_further_question() -> None:
+    world = FakeWorld({"docker info": docker_info()})
+    assert engine_of(world).local
+    assert [argv[:2] for argv in world.ran if argv[0] == "docker"] == [["docker", "info"]]
 
 
 def test_the_containerd_image_store_is_where_its_layers_are() -> None:
