@@ -124,8 +124,9 @@ def explain(text: str) -> list[Known]:
     return [k for k in found if k.id not in covered]
 
 
+_NEXT = r"\n\s*(?:error|warning): |\n\s*\n"  # where a message ends
 OWN = re.compile(
-    r"^\s*(?:error|warning): (?P<what>.+?)\n\s*fix: (?P<fix>.+?)(?=\n\s*(?:error|warning): |\n\s*\n|\Z)",
+    rf"^\s*(?:error|warning): (?P<what>(?:(?!{_NEXT}).)+?)\n\s*fix: (?P<fix>.+?)(?={_NEXT}|\Z)",
     re.MULTILINE | re.DOTALL,
 )
 # What a builder says around a step's own lines: `#12 ERROR: process ...`, `#13 CANCELED`, and rules of dashes.

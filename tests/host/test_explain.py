@@ -163,6 +163,11 @@ def test_own_warnings_count_too() -> None:
     assert (found.means, found.type) == (line, ("mount a volume",))
 
 
+def test_a_message_of_somebody_elses_has_no_fix_and_takes_none() -> None:
+    (found,) = own("warning: the cache is cold\nerror: no disk\n  fix: buy one\n")
+    assert (found.means, found.type) == ("no disk", ("buy one",))
+
+
 BUILDS = {
     "plain": """\
 #23 [verify 1/1] RUN /build/finish
