@@ -71,7 +71,8 @@ class Windows:
     def __getitem__(self, indices: np.ndarray[Any, Any]) -> Batch:
         places = self.starts[indices][:, None] + np.arange(self.length + 1)
         rows = torch.from_numpy(self.stream[places].astype(np.int64))  # (B, T + 1)
-        ids, targets = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+        # Copies: of a single row the two would be one piece of memory, and what is ignored below would be read as an id.
+        ids, targets = rows[:, :-1].clone(), rows[:, 1:].clone()
         ends = indices == len(self) - 1
         targets[torch.from_numpy(ends), : self.repeated] = IGNORED
         return Batch(

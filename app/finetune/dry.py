@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.amp.autocast_mode import autocast
 
 from app.config import to_yaml
 from app.data.batch import Batch
@@ -84,7 +85,7 @@ def kept_for_backward(session: Session, batch: Batch) -> int:
     session.model.train()
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16, enabled=session.precision.word in ("bf16", "fp16")),  # of one size
+        autocast("cpu", torch.bfloat16, enabled=session.precision.word in ("bf16", "fp16")),  # of one size
     ):
         session.task.loss(session.model, batch)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Union
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from app.models.adapters import merged
 from app.models.trim import restore_embeddings, trim_embeddings
 from app.schema import TextClassification, TextRegression, TokenClassification
 
-E = TypeVar("E", TextClassification, TextRegression, TokenClassification)
-T = TypeVar("T", TextClassification, TextRegression)
+E = TypeVar("E", bound=Union[TextClassification, TextRegression, TokenClassification])
+T = TypeVar("T", bound=Union[TextClassification, TextRegression])
 
 
 class EncoderTask(Task[E]):

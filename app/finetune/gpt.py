@@ -85,13 +85,14 @@ class GPTTask(LanguageTask[LanguageModel]):
 
     def count(self, model: nn.Module) -> float:
         table = next(p for name, p in model.named_parameters() if name.endswith("tokens.weight"))
-        return super().count(model) + table.numel() * (4.0 + 2.0 * table.requires_grad)  # as the head it multiplies
+        of_head = 6.0 if table.requires_grad else 4.0  # for each of its weights and token
+        return float(super().count(model) + of_head * table.numel())
 
     def flops(self, model: nn.Module, batch: Batch) -> float:
         """As for every task, and 12 L C T a token for attention: `flops_per_token` where nothing is frozen."""
         config: Any = model.config
-        length: int = batch.inputs["ids"].shape[1]
-        return super().flops(model, batch) + 12.0 * config.layers * config.width * length * batch.useful
+        sizes: int = config.layers * config.width * batch.inputs["ids"].shape[1]
+        return super().flops(model, batch) + 12.0 * sizes * batch.useful
 
     def _sizes(self) -> dict[str, int]:
         return {name: getattr(self.recipe.model, name) or small for name, small in SMALL.items()}

