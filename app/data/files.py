@@ -19,6 +19,7 @@ from typing import Any, Optional
 
 from app.config import nearest, shipped_or_local
 from app.data import hub
+from app.data.readable import local, readable
 from app.errors import DataError, Problem
 
 MOST_PROBLEMS = 20  # beyond this many a list of faults helps nobody
@@ -68,22 +69,23 @@ def find_file(name: str) -> Path:
     """Path of a data file, fetched where it is the hub's. Raises DataError, with the nearest name in its folder."""
     if name.startswith(hub.SCHEME):
         return hub.hub_file(name)
-    path = shipped_or_local(name)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise DataError(Problem(f"{name} is a folder", "name the file in it", name))
-    siblings = sorted(p.name for p in path.parent.iterdir() if p.is_file()) if path.parent.is_dir() else []
-    guess = nearest(path.name, siblings)
+    path = local(name, shipped_or_local)
+    with readable(path):
+        if path.is_file():
+            return path
+        if path.is_dir():
+            raise DataError(Problem(f"{name} is a folder", "name the file in it", name))
+        raise DataError(Problem(f"no such file: {name}", _instead_of(path, name)))
+
+
+def _instead_of(path: Path, name: str) -> str:
+    """What to do about a file that is not there."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    guess = nearest(path.name, sorted(p.name for p in path.parent.iterdir() if p.is_file()))
     if guess:
-        fix = f"did you mean {name[: len(name) - len(path.name)]}{guess}?"
-    else:
-        fix = (
-            f"there is no folder {path.parent}"
-            if not path.parent.is_dir()
-            else f"put the file into {path.parent}, or name another"
-        )
-    raise DataError(Problem(f"no such file: {name}", fix))
+        return f"did you mean {name[: len(name) - len(path.name)]}{guess}?"
+    return f"put the file into {path.parent}, or name another"
 
 
 WrongLabel = Callable[[str], Optional["tuple[str, str]"]]
@@ -124,8 +126,11 @@ def read_texts(name: str, columns: Columns, wrong_label: WrongLabel | None = Non
 
 
 def decoded_lines(path: Path, faults: Faults) -> Iterator[tuple[int, str]]:
-    """Lines of a UTF-8 file with their numbers; a line that is not UTF-8 becomes a fault."""
-    with path.open("rb") as file:
+    """Lines of a UTF-8 file with their numbers; a line that is not UTF-8 becomes a fault.
+
+    Raises DataError where the file itself cannot be read.
+    """
+    with readable(path), path.open("rb") as file:
         yield from decoded(file, faults)
 
 
