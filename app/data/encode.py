@@ -1,8 +1,7 @@
 """Texts to token ids, once: memory-mapped arrays in the cache, keyed by what was encoded and how.
 
 The key is a sha256 over the file's bytes, the tokenizer's own definition and the settings, so a change of any of them
-is another folder. A folder appears whole or not at all (`atomic.new_folder`), so an interrupted build leaves nothing
-behind.
+is another folder.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from app import atomic
-from app.config import cache_folder
 from app.data.batch import Batch
+from app.data.cache import arrays
 from app.data.files import Columns, WrongLabel, find_file, read_texts
+from app.data.readable import readable
 from app.errors import DataError, Problem
 
 FORMAT = 1  # raise it when the arrays change their meaning
@@ -94,9 +93,9 @@ class EncodedTexts:
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file."""
+    """sha256 of a file. Raises DataError where it cannot be read."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with readable(path), path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -144,8 +143,8 @@ def encode_texts(
     digest = file_digest(path)
     settings = json.dumps([FORMAT, path.suffix, columns.text, columns.label, max_length, classes and list(classes)])
     key = hashlib.sha256("\n".join([digest, definition(tokenizer), settings]).encode()).hexdigest()
-    folder = cache_folder() / "encoded" / key[:32]
-    if not folder.is_dir():
+
+    def encoded() -> list[np.ndarray[Any, Any]]:
         texts = read_texts(name, columns, _no_number if classes is None else _not_one_of(classes))
         labels = (
             np.array([_number(label) for label in texts.labels], dtype=np.float32)
@@ -153,11 +152,9 @@ def encode_texts(
             else np.array([classes.index(label) for label in texts.labels], dtype=np.int64)
         )
         ids = tokenize(tokenizer, texts.texts, max_length)
-        with atomic.new_folder(folder) as building:
-            np.save(building / "flat.npy", ids.flat)
-            np.save(building / "offsets.npy", ids.offsets)
-            np.save(building / "labels.npy", labels)
-    flat, offsets, labels = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("flat", "offsets", "labels"))
+        return [ids.flat, ids.offsets, labels]
+
+    flat, offsets, labels = arrays("encoded", key, ("flat", "offsets", "labels"), encoded)
     return EncodedTexts(Ragged(flat, offsets), labels, tokenizer.pad_token_id or 0, digest)
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from app import atomic
-from app.config import cache_folder
 from app.data.batch import Batch
+from app.data.cache import arrays
 from app.data.encode import Ragged, definition, file_digest
 from app.data.files import Faults, find_file
 from app.data.packing import IGNORED
@@ -84,8 +83,8 @@ def encode_tagged(name: str, keys: Keys, tokenizer: Any, max_length: int, names:
     digest = file_digest(path)
     settings = json.dumps([FORMAT, "tagged", path.suffix, keys.tokens, keys.tags, max_length, list(names)])
     key = hashlib.sha256("\n".join([digest, definition(tokenizer), settings]).encode()).hexdigest()
-    folder = cache_folder() / "encoded" / key[:32]
-    if not folder.is_dir():
+
+    def encoded() -> list[np.ndarray[Any, Any]]:
         sentences = read_tagged(name, keys)
         faults = Faults(path)
         places = {tag: i for i, tag in enumerate(names)}
@@ -93,15 +92,10 @@ def encode_tagged(name: str, keys: Keys, tokenizer: Any, max_length: int, names:
         faults.raise_if_any()
         labels = [[places[tag] for tag in sentence.tags] for sentence in sentences]
         built = encode_words(tokenizer, [sentence.tokens for sentence in sentences], labels, max_length)
-        with atomic.new_folder(folder) as building:
-            np.save(building / "ids.npy", built.ids.flat)
-            np.save(building / "labels.npy", built.labels.flat)
-            np.save(building / "offsets.npy", built.ids.offsets)
-            np.save(building / "sentences.npy", built.sentences)
-    ids, labels_flat, offsets, owners = (
-        np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("ids", "labels", "offsets", "sentences")
-    )
-    return EncodedTags(Ragged(ids, offsets), Ragged(labels_flat, offsets), owners, tokenizer.pad_token_id or 0, digest)
+        return [built.ids.flat, built.labels.flat, built.ids.offsets, built.sentences]
+
+    ids, labels, offsets, owners = arrays("encoded", key, ("ids", "labels", "offsets", "sentences"), encoded)
+    return EncodedTags(Ragged(ids, offsets), Ragged(labels, offsets), owners, tokenizer.pad_token_id or 0, digest)
 
 
 def encode_words(

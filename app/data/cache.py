@@ -1,0 +1,36 @@
+"""Arrays that are made once: kept in the cache under a key of what they were made from, and memory-mapped.
+
+A folder of them appears whole or not at all (`atomic.new_folder`), so an interrupted build leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from app import atomic
+from app.config import cache_folder
+from app.errors import DataError, Problem
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def arrays(kind: str, key: str, names: Sequence[str], make: Callable[[], Sequence[Array]]) -> list[Array]:
+    """The arrays of these names under a key, made and put there where they are missing.
+
+    `key` is a sha256 of everything that decides what they hold. Raises DataError where they are there, but are not
+    whole or may not be read.
+    """
+    folder = cache_folder() / kind / key[:32]
+    if not folder.is_dir():
+        made = make()
+        with atomic.new_folder(folder) as building:
+            for name, array in zip(names, made):
+                np.save(building / f"{name}.npy", array)
+    try:
+        return [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
+    except (OSError, ValueError, EOFError) as error:  # EOFError: an empty file
+        what = f"what was kept of the data cannot be read: {error}"
+        raise DataError(Problem(what, f"remove it, and it is made again: rm -r {folder}", str(folder))) from error
