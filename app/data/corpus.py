@@ -6,12 +6,13 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
 from app.data.encode import file_digest
 from app.data.files import FORMATS, Columns, Faults, decoded_lines, find_file, read_texts
+from app.data.gather import all_of
 from app.errors import DataError, Problem
 
 Part = Literal["all", "head", "tail"]
@@ -49,6 +50,19 @@ class Corpus:
 def corpus(name: str, column: str = "text", part: Part = "all") -> Corpus:
     """The corpus of a file name. Raises DataError where there is no such file."""
     return Corpus(find_file(name), column, part)
+
+
+def corpora(train: str, dev: str | None, test: str | None, column: str = "text") -> dict[str, Corpus]:
+    """The corpus of each split that there is; with no file for dev the end of train is kept for it.
+
+    Raises DataError naming every file that is not there.
+    """
+    parts: dict[str, tuple[str, Part]] = {"train": (train, "all" if dev else "head")}
+    parts["dev"] = (dev, "all") if dev else (train, "tail")
+    if test:
+        parts["test"] = (test, "all")
+    found = all_of(partial(corpus, name, column, part) for name, part in parts.values())
+    return dict(zip(parts, found))
 
 
 def pieces(text: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from app import atomic
 from app.config import cache_folder
 from app.data.corpus import Corpus, pieces
+from app.data.gather import all_of
 from app.errors import DataError, ModelError, Problem
 
 END = "<|endoftext|>"  # OpenAI's name for the token between two documents
@@ -94,11 +95,14 @@ def vocabulary_in(folder: Path) -> Vocabulary:
 
 
 def learned(kind: str, size: int, corpora: Sequence[Corpus]) -> Vocabulary:
-    """Tokenizer of `characters` or `bpe` from texts, the same every time, from the cache where it was made before."""
+    """Tokenizer of `characters` or `bpe` from texts, the same every time, from the cache where it was made before.
+
+    Raises DataError with what is wrong in any of the texts.
+    """
     key = json.dumps([FORMAT, kind, size if kind == "bpe" else 0, [c.digest for c in corpora]])
     folder = cache_folder() / "tokenizers" / hashlib.sha256(key.encode()).hexdigest()[:32]
     if not folder.is_dir():
-        texts = [corpus.documents() for corpus in corpora]
+        texts = all_of(corpus.documents for corpus in corpora)
         documents = [document for text in texts for document in text]
         made = characters(documents, max(map(len, texts)) > 1) if kind == "characters" else byte_pairs(documents, size)
         with atomic.new_folder(folder) as building:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.data import corpus as module
-from app.data.corpus import Corpus, corpus, pieces
+from app.data.corpus import Corpus, corpora, corpus, pieces
 from app.errors import DataError
 
 
@@ -60,6 +60,29 @@ def test_the_parts_of_a_file_have_digests_of_their_own(tmp_path: Path) -> None:
     before = Corpus(path).digest
     path.write_text("some Text\n")
     assert Corpus(path).digest != before
+
+
+def test_every_split_has_its_text_and_dev_the_end_of_train_where_it_has_none(tmp_path: Path) -> None:
+    for name in ("train", "dev", "test"):
+        (tmp_path / name).write_text(name)
+    train, dev, test = (str(tmp_path / name) for name in ("train", "dev", "test"))
+    own = corpora(train, dev, test)
+    assert {split: (text.path.name, text.part) for split, text in own.items()} == {
+        "train": ("train", "all"),
+        "dev": ("dev", "all"),
+        "test": ("test", "all"),
+    }
+    shared = corpora(train, None, None)
+    assert {split: (text.path.name, text.part) for split, text in shared.items()} == {
+        "train": ("train", "head"),
+        "dev": ("train", "tail"),
+    }
+
+
+def test_every_text_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        corpora(str(tmp_path / "one"), str(tmp_path / "two"), str(tmp_path))
+    assert len(caught.value.problems) == 3
 
 
 @given(st.text(alphabet="ab \n", max_size=200))

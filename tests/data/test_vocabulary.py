@@ -96,6 +96,14 @@ def test_learning_gives_the_same_and_is_done_once(kind: str, file: Path, monkeyp
     assert learned(kind, 300, [Corpus(file)]).digest == first.digest
 
 
+def test_what_is_wrong_in_any_text_is_told_before_anything_is_learned(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_bytes(b"good\n\xff\n")
+    (tmp_path / "two.txt").write_bytes(b"\xfe\n")
+    with pytest.raises(DataError) as caught:
+        learned("characters", 0, [Corpus(tmp_path / "one.txt"), Corpus(tmp_path / "two.txt")])
+    assert [Path(problem.where).name for problem in caught.value.problems] == ["one.txt:2", "two.txt:1"]
+
+
 def test_the_end_token_is_the_one_the_folder_names(tmp_path: Path) -> None:
     made = byte_pairs(["a b c " + END], 257)
     made.tokenizer.add_special_tokens(["</s>"])
