@@ -1,4 +1,4 @@
-"""Labelled images: folders, digits, and every bad file named."""
+"""Labelled images by name, and how they are divided."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.data import images as module
-from app.data.images import Images, labelled, unlabelled
+from app.data.images import Images, labelled, labelled_splits
 from app.errors import DataError
 
 
@@ -18,63 +17,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKSPACE_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Two classes, black and white, of different sizes and kinds."""
-    for name, grey, mode in (("black", 0, "L"), ("white", 255, "RGBA")):
-        (tmp_path / "set" / name / "deeper").mkdir(parents=True)
-        for i, size in enumerate([(8, 8), (30, 10)]):
-            colour = grey if mode == "L" else (grey, grey, grey, 255)
-            Image.new(mode, size, colour).save(tmp_path / "set" / name / ("deeper" if i else "") / f"{i}.png")
-    return tmp_path / "set"
-
-
-def test_a_folder_for_each_class(folder: Path) -> None:
-    found = labelled(str(folder), side=6, channels=3)
-    assert found.classes == ("black", "white")
-    assert found.pixels.shape == (4, 3, 6, 6)
-    assert found.labels is not None
-    assert [(int(label), int(p.min()), int(p.max())) for label, p in zip(found.labels, found.pixels)] == [
-        (0, 0, 0),
-        (0, 0, 0),
-        (1, 255, 255),
-        (1, 255, 255),
-    ]
-    batch = found[np.array([3, 0])]
-    assert batch.inputs["pixels"].amin((1, 2, 3)).tolist() == [1.0, -1.0]
-
-
-def test_decoding_is_done_once_and_again_for_another_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = labelled(str(folder), side=6, channels=1)
-    monkeypatch.setattr(module, "_decoded", lambda *_: pytest.fail("decoded again though cached"))
-    again = labelled(str(folder), side=6, channels=1)
-    assert np.array_equal(first.pixels, again.pixels) and first.digest == again.digest
-    with pytest.raises(pytest.fail.Exception, match="decoded again"):
-        labelled(str(folder), side=7, channels=1)
-
-
-def test_every_bad_file_is_named(folder: Path) -> None:
-    (folder / "black" / "a.png").write_bytes(b"no image")
-    whole = (folder / "white" / "0.png").read_bytes()
-    (folder / "white" / "b.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError) as caught:
-        labelled(str(folder), side=6, channels=1)
-    assert [Path(problem.where).name for problem in caught.value.problems] == ["a.png", "b.png"]
-
-
 @pytest.mark.parametrize("name", ["nowhere", "torchvision:MINST", "torchvision:"])
 def test_no_such_images(name: str) -> None:
     with pytest.raises(DataError):
         labelled(name, side=6, channels=1)
-
-
-def test_one_class_and_no_images_are_errors(tmp_path: Path) -> None:
-    (tmp_path / "one").mkdir()
-    with pytest.raises(DataError, match="1 classes"):
-        labelled(str(tmp_path), side=6, channels=1)
-    (tmp_path / "two").mkdir()
-    with pytest.raises(DataError, match="no images"):
-        labelled(str(tmp_path), side=6, channels=1)
 
 
 def test_the_digits_are_whole() -> None:
@@ -98,9 +44,38 @@ def test_parts_are_disjoint_whole_and_of_all_classes() -> None:
     assert np.array_equal(dev.pixels, again.pixels) and not np.array_equal(dev.pixels, other.pixels)
 
 
-def test_unlabelled_images_by_file_and_by_folder(folder: Path) -> None:
-    one = unlabelled(str(folder / "white" / "0.png"), 6, 1, ("a", "b"))
-    assert len(one) == 1 and one.labels is None and one[np.array([0])].labels is None
-    assert len(unlabelled(str(folder), 6, 1, ("a", "b"))) == 4
-    with pytest.raises(DataError, match="cannot be read"):
-        unlabelled(str(folder / "gone.png"), 6, 1, ("a", "b"))
+class Downloaded:
+    """What torchvision's sets look like: two classes, the training part dark and the test part light."""
+
+    classes = ("low", "high")
+
+    def __init__(self, root: str, train: bool, download: bool) -> None:
+        self.data = np.full((4, 5, 5), 40 if train else 200, dtype=np.uint8)
+        self.targets = [0, 1, 0, 1]
+
+
+def test_only_train_is_the_training_part_of_a_downloaded_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Downloaded)
+    name = "torchvision:MNIST"
+    found = labelled_splits({"train": name, "dev": name, "test": name}, side=5, channels=1)
+    assert {split: int(images.pixels.max()) for split, images in found.items()} == {
+        "train": 40,
+        "dev": 200,
+        "test": 200,
+    }
+
+
+def test_what_is_wrong_in_every_split_is_told_at_once(tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        for name in ("a", "b"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("L", (4, 4)).save(tmp_path / split / name / "0.png")
+        (tmp_path / split / "a" / "1.png").write_bytes(b"no image")
+    names = {split: str(tmp_path / split) for split in ("train", "dev", "test")}
+    with pytest.raises(DataError) as caught:
+        labelled_splits(names, side=4, channels=1)
+    said = str(caught.value)
+    assert len(caught.value.problems) == 3
+    assert [part in said for part in ("train/a/1.png", "dev/a/1.png", "no such folder")] == [True] * 3
