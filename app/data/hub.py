@@ -36,24 +36,36 @@ def hub_file(name: str) -> Path:
     if not path.is_file():
         rows = _fetched(name, form["name"], form["config"], form["revision"], form["split"])
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_text(path, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in plain_rows(rows)))
+        lines = [json.dumps(row, ensure_ascii=False, default=str) for row in plain_rows(rows)]  # str: dates and times
+        atomic.write_text(path, "".join(f"{line}\n" for line in lines))
     return path
 
 
 def _fetched(name: str, dataset: str, config: str | None, revision: str | None, split: str) -> Any:
     import datasets
+    from datasets.exceptions import DatasetGenerationError, DatasetsError
 
     for library in ("datasets", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)  # each of five attempts would be told at length
     try:
         return datasets.load_dataset(dataset, config, revision=revision, split=split)
-    except (OSError, ValueError, RuntimeError) as error:  # what its many ways to fail have in common
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise DataError(Problem(f"{name} cannot be fetched: {reason[0]}", OTHERWISE)) from error
+    except (DatasetsError, OSError, ValueError, RuntimeError, ImportError) as error:  # its many ways to fail
+        cause = error.__cause__ if isinstance(error, DatasetGenerationError) else None  # itself it says no reason
+        reason = ": ".join(_first_line(said) for said in (error, cause) if said is not None)
+        raise DataError(Problem(f"{name} cannot be fetched: {reason}", OTHERWISE)) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def plain_rows(rows: Any) -> Iterator[dict[str, Any]]:
-    """Rows of a `datasets.Dataset`; a class is its name, and a class that is not given (-1) is left out."""
+    """Rows of a `datasets.Dataset`; a class is its name, and a class that is not given (-1) is left out.
+
+    So are columns of images, sounds and the like, which would be decoded for nothing.
+    """
+    rows = rows.select_columns([column for column, feature in rows.features.items() if not hasattr(feature, "decode")])
     named = {column: _names(feature) for column, feature in rows.features.items()}
     for row in rows:
         values = {column: change(row[column]) if (change := named[column]) else row[column] for column in row}
@@ -66,4 +78,4 @@ def _names(feature: Any) -> Callable[[Any], Any] | None:
         return lambda number: feature.int2str(number) if number is not None and number >= 0 else None
     inner = getattr(feature, "feature", None)
     name_of = _names(inner) if inner is not None and not isinstance(inner, dict) else None
-    return name_of and (lambda numbers: [name_of(number) for number in numbers])
+    return name_of and (lambda numbers: numbers and [name_of(number) for number in numbers])

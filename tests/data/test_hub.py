@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
-from datasets import ClassLabel, Dataset, Features, Sequence, Value
+from datasets import ClassLabel, Dataset, Features, Image, Sequence, Value
+from datasets.exceptions import DatasetGenerationError
 
 from app.data.files import Columns, read_texts
 from app.data.tagged import Keys, read_tagged
@@ -21,6 +23,22 @@ REVIEWS = Dataset.from_dict(
 TAGGED = Dataset.from_dict(
     {"tokens": [["Ada", "wrote"]], "ner_tags": [[1, 0]]},
     Features({"tokens": Sequence(Value("string")), "ner_tags": Sequence(ClassLabel(names=["O", "B-PER"]))}),
+)
+STRANGE = Dataset.from_dict(
+    {
+        "text": ["good"],
+        "when": [datetime(2001, 2, 3)],
+        "picture": [{"bytes": b"none that could be decoded", "path": None}],
+        "tags": [None],
+    },
+    Features(
+        {
+            "text": Value("string"),
+            "when": Value("timestamp[s]"),
+            "picture": Image(),
+            "tags": Sequence(ClassLabel(names=["O"])),
+        }
+    ),
 )
 Asked = list[tuple[Any, ...]]
 
@@ -36,6 +54,12 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
             raise ValueError("Unknown split \"trian\". Should be one of ['train'].\nmore")
         if name == "no/where":
             raise ConnectionError("Couldn't reach the Hub")
+        if split == "broken":
+            raise DatasetGenerationError("An error occurred") from KeyError("no such key")
+        if split == "strange":
+            return STRANGE
+        if split == "packed":
+            raise ImportError("install zstandard")
         return TAGGED if "ner" in name else REVIEWS
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
@@ -70,6 +94,11 @@ def test_a_name_says_data_set_config_revision_and_split(asked: Asked, name: str,
     assert asked == [call]
 
 
+def test_columns_that_are_no_json_do_not_hinder_the_others(asked: Asked) -> None:
+    path = read_texts("hub:some/set:strange", Columns("text", None)).path
+    assert json.loads(path.read_text(encoding="utf-8")) == {"text": "good", "when": "2001-02-03 00:00:00"}
+
+
 def test_the_second_time_the_hub_is_not_asked(asked: Asked) -> None:
     for _ in range(2):
         read_tagged("hub:some/ner:train", Keys("tokens", "ner_tags"))
@@ -82,6 +111,8 @@ def test_the_second_time_the_hub_is_not_asked(asked: Asked) -> None:
         ("hub:imdb", "hub:imdb names no split of a hub data set"),
         ("hub:a/b/c/d:train", "names no split"),
         ("hub:imdb:trian", 'hub:imdb:trian cannot be fetched: Unknown split "trian". Should be one of'),
+        ("hub:imdb:broken", "An error occurred: 'no such key'"),
+        ("hub:imdb:packed", "cannot be fetched: install zstandard"),
         ("hub:no/where:train", "hub:no/where:train cannot be fetched: Couldn't reach the Hub"),
     ],
 )
