@@ -58,8 +58,10 @@ def _refuse_exports(words: Sequence[str]) -> None:
 
 def _split(word: str) -> Iterator[str]:
     yield word
+    line = shlex.shlex(word, posix=True, punctuation_chars=True)
+    line.whitespace_split, line.commenters = True, ""
     try:
-        parts = shlex.split(word)
+        parts = list(line)
     except ValueError:  # no closing quotation: not a line for a shell
         return
     if len(parts) > 1:
