@@ -108,7 +108,12 @@ def test_a_folder_that_stays_is_said(root: Path, monkeypatch: pytest.MonkeyPatch
     world = FakeWorld()
     what = removal(world, look(world), root, runs=False, cache=False, images=False)
     whole = shutil.rmtree
-    monkeypatch.setattr(shutil, "rmtree", lambda path, ignore_errors: path.name == ".venv" or whole(path))
+
+    def remove_but_one(folder: Path, ignore_errors: bool) -> None:
+        if folder.name != ".venv":
+            whole(folder)
+
+    monkeypatch.setattr(shutil, "rmtree", remove_but_one)
     with pytest.raises(HostError) as caught:
         remove(what, RecordingRunner(root))
     (problem,) = caught.value.problems

@@ -12,6 +12,7 @@ import pytest
 
 from app.host import checks, gpu_checks, machine_checks
 from app.host.choose import Wishes
+from app.host.native import Environment
 from app.host.preflight import CHECKS, main
 from app.host.seen import Seen
 from app.host.uv import BESIDE
@@ -145,12 +146,12 @@ def test_a_full_disk_stops_what_is_not_there_yet(capsys: pytest.CaptureFixture[s
 
 
 def test_uv_is_asked_for_where_it_has_work_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine_checks.Environment, "current", lambda environment: None)
+    monkeypatch.setattr(Environment, "current", lambda environment: None)
     nothing = ask(machine_checks.uv, FakeWorld())
     assert (nothing.status, nothing.fix) == ("fail", "pip install uv")
     assert ask(machine_checks.uv, FakeWorld(files={f"{BESIDE}/uv": ""})).detail == f"{BESIDE}/uv"
     assert ask(machine_checks.uv, FakeWorld({"docker info": docker_info()})).status == "skip"
-    monkeypatch.setattr(machine_checks.Environment, "current", lambda environment: "a stamp")
+    monkeypatch.setattr(Environment, "current", lambda environment: "a stamp")
     assert ask(machine_checks.uv, FakeWorld()).status == "skip"
 
 

@@ -122,14 +122,19 @@ def test_a_shell_is_started_after_the_environment_is_there(monkeypatch: pytest.M
     """The shell's start file lies in the environment: written before, it would be nowhere."""
     import tasks
 
-    steps: list[str] = []
-    workspace = SimpleNamespace(
-        plan=None, ensure=lambda: steps.append("ensure"), run=lambda argv, terminal: steps.append(argv[0]) or 0
-    )
+    there: list[str] = []
+
+    def shell_command(plan: None) -> list[str]:
+        return ["bash", *there]
+
+    def run(argv: list[str], terminal: bool) -> int:
+        assert argv == ["bash", "the environment"]
+        return 0
+
+    workspace = SimpleNamespace(plan=None, ensure=lambda: there.append("the environment"), run=run)
     monkeypatch.setattr(tasks, "the_workspace", lambda *asked: workspace)
-    monkeypatch.setattr("app.host.workspace.shell_command", lambda plan: steps.append("shell_command") or ["bash"])
+    monkeypatch.setattr("app.host.workspace.shell_command", shell_command)
     tasks.shell.body(None)
-    assert steps == ["ensure", "shell_command", "bash"]
 
 
 def test_the_environment_names_variant_and_back_end(machine: Path) -> None:

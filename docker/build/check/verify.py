@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._C as BINARY
 
 FIX = "correct the pins in docker/locks, `invoke lock`, and build again"
 
@@ -34,7 +35,7 @@ def broken(promises: dict[str, Any]) -> list[str]:
         expect(f"the metadata of {name}", importlib.metadata.version(name).split("+")[0], version)
     expect("torch's CUDA", torch.version.cuda, promises["cuda"])
     # torch.cuda.get_arch_list() is empty where no GPU is; this is what it reads.
-    archs = torch._C._cuda_getArchFlags().split() if promises["cuda"] else []
+    archs = (BINARY._cuda_getArchFlags() or "").split() if promises["cuda"] else []
     missing = [arch for arch in promises["archs"] if arch not in archs]
     if missing:
         found.append(
