@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from app import atomic
-from app.config import cache_folder
 from app.data.batch import Batch
+from app.data.cache import arrays
 from app.data.corpus import Corpus, pieces
 from app.data.vocabulary import Vocabulary
 from app.errors import DataError, Problem
@@ -71,7 +70,7 @@ class Windows:
     def __getitem__(self, indices: np.ndarray[Any, Any]) -> Batch:
         places = self.starts[indices][:, None] + np.arange(self.length + 1)
         rows = torch.from_numpy(self.stream[places].astype(np.int64))  # (B, T + 1)
-        # Copies: of a single row the two would be one piece of memory, and what is ignored below would be read as an id.
+        # Copies: of one row the two would be one piece of memory, and what is ignored below would be read as an id.
         ids, targets = rows[:, :-1].clone(), rows[:, 1:].clone()
         ends = indices == len(self) - 1
         targets[torch.from_numpy(ends), : self.repeated] = IGNORED
@@ -87,12 +86,7 @@ class Windows:
 def pack(corpus: Corpus, vocabulary: Vocabulary, length: int, stride: int | None = None) -> Windows:
     """Windows over a text; `length` is cut down to what a short text has. Raises DataError for less than two tokens."""
     digest = hashlib.sha256(f"{FORMAT}\n{corpus.digest}\n{vocabulary.digest}".encode()).hexdigest()
-    folder = cache_folder() / "packed" / digest[:32]
-    if not folder.is_dir():
-        stream = encode(corpus.documents(), vocabulary)
-        with atomic.new_folder(folder) as building:
-            np.save(building / "stream.npy", stream)
-    stream = np.load(folder / "stream.npy", mmap_mode="r")
+    [stream] = arrays("packed", digest, ["stream"], lambda: [encode(corpus.documents(), vocabulary)])
     if len(stream) < 2:
         raise DataError(Problem("the text has less than two tokens", "give it more", str(corpus.path)))
     length = min(length, len(stream) - 1)
