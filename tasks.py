@@ -144,7 +144,8 @@ def train(
 @workspace_task(arguments='the verb and its arguments as one word: invoke app "runs list"')
 def app(c: Context, arguments: str, backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False) -> int:
     """Run any verb of `app` in the workspace: invoke app "--help"."""
-    return run(the_workspace(backend, variant, gpus, dry), "app", *_words(arguments))
+    words = _words(arguments)
+    return run(the_workspace(backend, variant, gpus, dry), "app", *words)
 
 
 def _words(line: str) -> list[str]:
@@ -153,7 +154,7 @@ def _words(line: str) -> list[str]:
     try:
         return shlex.split(line)
     except ValueError as error:
-        fix = "close the quotation; an apostrophe of the text goes between double quotes: invoke app 'verb \"can't\"'"
+        fix = 'close it; quote a text with an apostrophe once more: `invoke app "doctor explain \\"can\'t open\\""`'
         raise HostError(Problem(f"{line!r} cannot be split into words: {str(error).lower()}", fix)) from None
 
 

@@ -152,7 +152,7 @@ def test_the_environment_names_variant_and_back_end(machine: Path) -> None:
         (["up", "--variant", "cu119"], "there is no variant 'cu119'", "cu118, cu117, cpu"),
         (["up", "--backend", "docker"], "Docker is not installed", "install Docker 23"),
         (["clean"], "nothing was removed", "add `--yes`"),
-        (["app", "doctor explain can't open display"], "cannot be split into words: no closing quotation", "close the"),
+        (["app", "doctor explain can't open display"], "cannot be split into words: no closing quotation", "once more"),
     ],
 )
 def test_a_users_error_is_two_lines_and_code_2(machine: Path, arguments: list[str], error: str, fix: str) -> None:
