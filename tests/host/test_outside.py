@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
         ["data.train=[../reviews/train.tsv,train.tsv]"],
         ["bash", "-c", "app train sentiment data.train=../reviews/train.tsv"],
         ["bash", "-c", "cat ../reviews/train.tsv;exit 7"],
-        ["bash", "-c", "sort <../reviews/train.tsv|head # ../project"],
+        ["bash", "-c", "sort <../reviews/train.tsv|head"],
         ["an unclosed ' quotation", "data.train=../reviews/../reviews/train.tsv"],
     ],
 )
