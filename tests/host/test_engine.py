@@ -138,19 +138,20 @@ def test_signals_reach_a_command_that_reads_beside_the_checkout(
 
 
 def test_a_training_is_not_ended_by_a_second_terminal_that_asks_for_something_else(
-    env: dict[str, str], tmp_path: Path
+    env: dict[str, str],
 ) -> None:
-    bundle = tmp_path / "another.pem"
-    bundle.write_text("another company's\n")
+    another = f"{PROJECT}:another"
+    docker("tag", "gpu-workspace:cu117-dev", another)
     container = docker("inspect", "--format", "{{.Id}}", f"{PROJECT}-dev-1")
     with start("up", "--gpus", "none", "--command", "echo ready; exec sleep 120", env=env) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         same = invoke("up", "--gpus", "none", "--command", 'echo "$HF_TOKEN"', env={**env, "HF_TOKEN": "another"})
-        other = invoke("up", "--gpus", "none", "--command", "true", env={**env, "WORKSPACE_CA_BUNDLE": str(bundle)})
+        other = invoke("up", "--gpus", "none", "--command", "true", env={**env, "WORKSPACE_IMAGE": another})
         assert process.poll() is None
         process.terminate()
         process.communicate(timeout=20)
+    docker("rmi", another)
     assert same.stdout == "another\n", same.stderr[-2000:]
     assert other.returncode == 2 and "but runs: sleep 120" in other.stderr, other.stderr[-2000:]
     assert docker("inspect", "--format", "{{.Id}}", f"{PROJECT}-dev-1") == container
