@@ -13,7 +13,7 @@ def unreadable(path: Path, error: OSError) -> Problem:
     """A file or folder that the system will not let be read."""
     where = error.filename if isinstance(error.filename, str) else str(path)
     if isinstance(error, PermissionError):
-        fix = f"let yourself read it: chmod u+rX {where}, or ask its owner"
+        fix = f"let yourself read it and enter its folders: chmod u+rX {where}, or ask its owner"
     elif isinstance(error, IsADirectoryError):
         fix = "name a file in the folder"
     elif isinstance(error, FileNotFoundError):
