@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ import torch
 
 from app.atomic import write_json, write_text
 from app.benchmark import machine, noise
-from app.benchmark.matmul import product
+from app.benchmark.figure import Better, Figure, Limit, counted
+from app.benchmark.matmul import multiplication_restored, product
 from app.benchmark.report import number, table, verdict
-from app.benchmark.timer import Timing, clock_for, measure, summarize
+from app.benchmark.results import BENCHMARK_VERSION
+from app.benchmark.timer import clock_for, measure, summarize
 from app.models.peaks import Precision
 from benchmarks.sides import JOBS
 
@@ -40,6 +43,7 @@ FILES = {
 }
 TEXT = DATA / "tinyshakespeare" / "input.txt"
 TURNS = ("trainer-default", "ours", "trainer-best", "ours-again")
+PRECISION_OF = {"trainer-default": "fp32", "ours": "bf16", "trainer-best": "bf16", "ours-again": "bf16"}
 WANTED = {"trainer-default": 2.0, "trainer-best": 1.3}  # at least so many times as fast
 WANTED_GPT = 0.75  # at most this part of the plain loop's time
 # Parameters of all-MiniLM-L6-v2 beside its embedding tables: 6 layers of 12 C^2 + 13 C, C = 384.
@@ -73,7 +77,8 @@ def matmul_rates(device: torch.device) -> dict[str, float]:
     for precision, dtype in precisions:
         a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
         calls[precision] = product(a, b, precision)
-    timings = measure(calls, clock_for(device), seconds=4.0)
+    with multiplication_restored():
+        timings = measure(calls, clock_for(device), seconds=4.0)
     return {precision: 2.0 * side**3 / timing.median for precision, timing in timings.items()}
 
 
@@ -91,24 +96,30 @@ def race(task: str, rounds: int, limit: int, device: torch.device) -> dict[str, 
                 side = "ours" if turn == "ours-again" else turn
                 raw[turn].append(worker("benchmarks.sides", side, *files))
                 print(f"{task} round {number_ + 1} {turn}: {json.dumps(raw[turn][-1])}", file=sys.stderr, flush=True)
-    speeds = {turn: [done["examples"] / done["seconds"] for done in raw[turn]] for turn in TURNS}
-    ratios = {peer: spread([a / b for a, b in zip(speeds["ours"], speeds[peer])]) for peer in WANTED}
-    again = spread([a / b for a, b in zip(speeds["ours"], speeds["ours-again"])])
-    scores = {turn: spread([done["score"] for done in raw[turn]]) for turn in TURNS}
-    equal = all(scores["ours"].median >= scores[peer].median - JOBS[task].tolerance for peer in WANTED)
     tokens = raw["ours"][0]["tokens"] / raw["ours"][0]["examples"]
-    rate = {p: spread([found[p] for found in rates]).median for p in rates[0]}
-    limits = {p: value / (6 * MULTIPLYING * tokens) for p, value in rate.items()}
+    operations = 6 * MULTIPLYING * tokens
+    peaks = {p: [found[p] for found in rates] for p in rates[0]}
+    itself = Limit(None, "measured here, as what the sides are set against")
+    limits = {p: figure([rate / operations for rate in found], "sentences/s", itself) for p, found in peaks.items()}
+    source = "the matmul rate measured here over the operations of an example's useful tokens"
+    speeds = {turn: [done["examples"] / done["seconds"] for done in raw[turn]] for turn in TURNS}
+    scores = {
+        turn: figure([done["score"] for done in raw[turn]], JOBS[task].score, Limit(1.0, "all of dev right"))
+        for turn in TURNS
+    }
     return {
-        "examples": raw["ours"][0]["examples"],
-        "tokens_an_example": tokens,
-        "speeds": {turn: vars(spread(values)) for turn, values in speeds.items()},
-        "ratios": {peer: vars(timing) for peer, timing in ratios.items()},
-        "self_against_self": vars(again),
-        "scores": {turn: vars(timing) for turn, timing in scores.items()},
+        "examples": counted(raw["ours"][0]["examples"], "sentences", "those of the training set, in all epochs"),
+        "tokens_an_example": counted(tokens, "tokens", "mean over the training set, without padding"),
+        "speeds": {
+            turn: figure(values, "sentences/s", Limit(limits[PRECISION_OF[turn]].value, source))
+            for turn, values in speeds.items()
+        },
+        "ratios": {peer: ratio(speeds["ours"], speeds[peer]) for peer in WANTED},
+        "self_against_self": ratio(speeds["ours"], speeds["ours-again"]),
+        "scores": scores,
         "score": JOBS[task].score,
-        "equal_scores": equal,
-        "matmul_flops": rate,
+        "equal_scores": all(scores["ours"].value >= scores[peer].value - JOBS[task].tolerance for peer in WANTED),
+        "matmul": {p: figure([rate / 1e9 for rate in found], "GFLOP/s", itself) for p, found in peaks.items()},
         "limits": limits,
         "raw": raw,
     }
@@ -124,58 +135,66 @@ def gpt_char(rounds: int, steps: int) -> dict[str, Any]:
             seconds = worker("benchmarks.gpt_steps", side, "--data", str(TEXT), "--steps", str(steps))
             found[turn].append(1e3 * summarize(seconds).median)
             print(f"gpt-char round {number_ + 1} {turn}: {found[turn][-1]:.1f} ms a step", file=sys.stderr, flush=True)
+    none = Limit(None, "the other side is what it is set against")
     return {
-        "milliseconds": {turn: vars(spread(values)) for turn, values in found.items()},
-        "ratio": vars(spread([a / b for a, b in zip(found["ours"], found["plain"])])),
-        "self_against_self": vars(spread([a / b for a, b in zip(found["ours"], found["ours-again"])])),
+        "milliseconds": {turn: figure(values, "ms", none, "lower") for turn, values in found.items()},
+        "ratio": ratio(found["ours"], found["plain"], "lower"),
+        "self_against_self": ratio(found["ours"], found["ours-again"], "lower"),
         "raw": found,
     }
 
 
-def overheads(device: torch.device, seconds: float) -> dict[str, Any]:
+def overheads(seconds: float) -> dict[str, Any]:
     """Lightning's own milliseconds a step, by recipe."""
-    from app.benchmark.overhead import lightning_overhead
+    from app.benchmark.bare import device_of
+    from app.benchmark.overhead import WITHOUT_END, lightning_overhead
     from app.config import load
     from app.finetune.session import prepare
 
     found = {}
-    for recipe in ("hello-linear", "gpt-char", "sentiment"):
-        session = prepare(load(recipe, ["trainer.max_epochs=1000000", "trainer.max_steps=1000000"]))
-        kernel = lightning_overhead(session, device, seconds)
-        found[recipe] = {name: vars(figure) | {"limit": None} for name, figure in kernel.figures.items()}
+    for name in ("hello-linear", "gpt-char", "sentiment"):
+        recipe = load(name, WITHOUT_END)
+        found[name] = dict(lightning_overhead(prepare(recipe), device_of(recipe), seconds).figures)
     return found
 
 
-def spread(values: Sequence[float]) -> Timing:
-    """Median, 10th and 90th percentile and count, of whatever the values are."""
-    return summarize(values)
+def figure(values: Sequence[float], unit: str, limit: Limit, better: Better = "higher") -> Figure:
+    """Median, 10th and 90th percentile and count of measured values."""
+    found = summarize(values)
+    return Figure(found.median, unit, found.p10, found.p90, found.n, limit, better)
 
 
-def shown(found: dict[str, Any], unit: str = "") -> str:
+def ratio(ours: Sequence[float], theirs: Sequence[float], better: Better = "higher") -> Figure:
+    """Round by round, one over the other."""
+    limit = Limit(None, "a ratio has none: 1 is as much as the other side")
+    return figure([a / b for a, b in zip(ours, theirs)], "times", limit, better)
+
+
+def shown(found: Figure) -> str:
     """A median with its spread."""
-    return f"{number(found['median'])}{unit} ({number(found['p10'])} to {number(found['p90'])}, n {found['n']})"
+    return f"{number(found.value)} ({number(found.low)} to {number(found.high)}, n {found.n})"
 
 
 def race_page(task: str, found: dict[str, Any]) -> str:
     """One task as a table, with what was wanted and whether it was reached."""
     lines = []
     for turn in TURNS:
-        limit = found["limits"]["fp32" if turn == "trainer-default" else "bf16"]
-        near = f"{found['speeds'][turn]['median'] / limit:.0%} of {number(limit)}"
-        lines.append((turn, shown(found["speeds"][turn]), near, shown(found["scores"][turn])))
+        limit, speed = found["limits"][PRECISION_OF[turn]], found["speeds"][turn]
+        near = f"{speed.value / limit.value:.0%} of {shown(limit)}"
+        lines.append((turn, shown(speed), near, shown(found["scores"][turn])))
     head = ("side", "sentences/s", "of the limit at its precision", f"dev {found['score']}")
     sentences = [
-        f"## {task}: {found['examples']} sentences of {found['tokens_an_example']:.1f} tokens",
+        f"## {task}: {found['examples'].value:.0f} sentences of {found['tokens_an_example'].value:.1f} tokens",
         table(head, lines),
     ]
     for peer, least in WANTED.items():
-        reached = "reached" if found["ratios"][peer]["median"] >= least else "NOT reached"
+        reached = "reached" if found["ratios"][peer].value >= least else "NOT reached"
         sentences.append(
             f"- {shown(found['ratios'][peer])} times as fast as {peer}; at least {least} is wanted: {reached}."
         )
     gate = "passed" if found["equal_scores"] else "FAILED: the ratios do not count"
     sentences.append(f"- Equal scores on dev: {gate}. Self against self: {shown(found['self_against_self'])}.")
-    rates = ", ".join(f"{p} {number(rate / 1e9)} GFLOP/s" for p, rate in found["matmul_flops"].items())
+    rates = ", ".join(f"{p} {shown(rate)} GFLOP/s" for p, rate in found["matmul"].items())
     sentences.append(
         f"- The limit: measured matmul rate ({rates}) over 6 operations a multiplying parameter and token."
     )
@@ -185,7 +204,7 @@ def race_page(task: str, found: dict[str, Any]) -> str:
 def gpt_page(found: dict[str, Any]) -> str:
     """gpt-char's steps."""
     lines = [(turn, shown(timing)) for turn, timing in found["milliseconds"].items()]
-    reached = "reached" if found["ratio"]["median"] <= WANTED_GPT else "NOT reached"
+    reached = "reached" if found["ratio"].value <= WANTED_GPT else "NOT reached"
     sentence = (
         f"- {shown(found['ratio'])} of the plain eager float32 loop's time; at most {WANTED_GPT} is wanted: {reached}."
     )
@@ -196,15 +215,21 @@ def gpt_page(found: dict[str, Any]) -> str:
 
 def overhead_page(found: dict[str, Any]) -> str:
     """Lightning's own cost."""
-    lines = [
-        (
-            recipe,
-            *(f"{number(f['value'])} ({number(f['low'])} to {number(f['high'])}, n {f['n']})" for f in row.values()),
-        )
-        for recipe, row in found.items()
-    ]
+    lines = [(recipe, *(shown(figure) for figure in row.values())) for recipe, row in found.items()]
     head = ("recipe", "Lightning, ms a step", "bare loop, ms a step", "Lightning's own, ms a step")
     return "\n\n".join(("## What Lightning adds to a step", table(head, lines)))
+
+
+def measured(task: str, options: argparse.Namespace, device: torch.device) -> tuple[dict[str, Any], str]:
+    """One task's findings, and its part of the page."""
+    if task in FILES:
+        found = race(task, options.rounds, options.limit, device)
+        return found, race_page(task, found)
+    if task == "gpt-char":
+        found = gpt_char(options.rounds, options.steps)
+        return found, gpt_page(found)
+    found = overheads(seconds=20.0)
+    return found, overhead_page(found)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -219,34 +244,39 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not DATA.is_dir():
         sys.exit(f"the real data sets are not at {DATA}")
     device = machine.pick_device()
+    made = datetime.now(timezone.utc)
+    about: dict[str, Any] = {
+        "benchmark_version": BENCHMARK_VERSION,
+        "made": made.isoformat(timespec="seconds"),
+        "command": " ".join(["python -m benchmarks.peers", *(sys.argv[1:] if argv is None else argv)]),
+        "machine": {**machine.hardware(device), **machine.software(device)},
+    }
+    stem = options.out / f"{made:%Y-%m-%d-%H%M}-peers"
     checks = [noise.check(device, 2.0)]
     found: dict[str, Any] = {}
-    pages = []
+    pages: list[str] = []
     for task in options.tasks:
-        if task in FILES:
-            found[task] = race(task, options.rounds, options.limit, device)
-            pages.append(race_page(task, found[task]))
-        elif task == "gpt-char":
-            found[task] = gpt_char(options.rounds, options.steps)
-            pages.append(gpt_page(found[task]))
-        else:
-            found[task] = overheads(device, seconds=20.0)
-            pages.append(overhead_page(found[task]))
-    checks.append(noise.check(device, 2.0))
-    made = datetime.now(timezone.utc)
-    stamp = made.isoformat(timespec="seconds")
-    command = " ".join(["python -m benchmarks.peers", *(sys.argv[1:] if argv is None else argv)])
-    where = {**machine.hardware(device), **machine.software(device)}
-    judged = noise.judge(checks)
-    facts = ", ".join(f"{key} {value}" for key, value in where.items())
-    top = ["# Beside the peers", f"{stamp}, `{command}`", f"{facts}.", verdict(judged)]
-    about = {"made": stamp, "command": command, "machine": where, "noise": vars(judged)}
-    options.out.mkdir(parents=True, exist_ok=True)
-    stem = options.out / f"{made:%Y-%m-%d-%H%M}-peers"
-    write_json(stem.with_suffix(".json"), {**about, **found})
-    write_text(stem.with_suffix(".md"), "\n\n".join([*top, *pages]) + "\n")
-    print("\n\n".join([*top[3:], *pages]))
+        found[task], page = measured(task, options, device)
+        pages.append(page)
+        checks.append(noise.check(device, 2.0))
+        keep(stem, {**about, "noise": noise.judge(checks), **found}, pages)  # an end in the next task loses that alone
+    print("\n\n".join([verdict(noise.judge(checks)), *pages]))
     print(f"\n{stem}.json, {stem}.md")
+
+
+def keep(stem: Path, found: dict[str, Any], pages: Sequence[str]) -> None:
+    """Write what is known so far, as JSON and as a page."""
+    facts = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
+    top = ["# Beside the peers", f"{found['made']}, `{found['command']}`", f"{facts}.", verdict(found["noise"])]
+    write_json(stem.with_suffix(".json"), plain(found))
+    write_text(stem.with_suffix(".md"), "\n\n".join([*top, *pages]) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Figures, wherever they are, as objects of JSON."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from app.data.batch import Batch
-from app.finetune.session import Session
+from app.finetune.session import Session, accelerator_of
+from app.schema import Recipe
 
 
 class BareLoop:
@@ -42,8 +43,8 @@ class BareLoop:
                 loss = self.module.training_step(batch.to(self.device, non_blocking=True), number)
             part = torch.div(loss, self.session.recipe.trainer.accumulate)  # as Trainer does; the module counts on it
             (self.scaler.scale(part) if self.scaler else part).backward()
-        if self.scaler:
-            self.scaler.unscale_(self.optimizer)
+        if self.scaler and not getattr(self.optimizer, "_step_supports_amp_scaling", False):
+            self.scaler.unscale_(self.optimizer)  # of a fused optimizer the module's hook does it, and twice is refused
         self.module.on_before_optimizer_step(self.optimizer)
         if self.scaler:
             self.scaler.step(self.optimizer)
@@ -54,16 +55,25 @@ class BareLoop:
         self.schedule.step()
 
     def loss(self, batches: Sequence[Batch]) -> float:
-        """Mean loss of the model as it is, without dropout and without a step: the same in every precision, nearly."""
+        """Mean loss of the model as it is, without dropout and without a step: the same in every precision, nearly.
+
+        With gradients, for that is what the compiler makes a step's graph from; what it makes without them is never
+        trained with. Dropout goes by `eval`, which it compiles for apart: a rate that changes it would not notice.
+        """
         self.session.precision.apply()
         self.module.eval()
         total, weight = torch.zeros((), device=self.device), 0.0
-        with torch.no_grad(), self.autocast():
+        with torch.enable_grad(), self.autocast():
             for batch in batches:
                 loss = self.session.task.loss(self.module.forward_model, batch.to(self.device))
-                total, weight = total + loss.total, weight + loss.weight
+                total, weight = total + loss.total.detach(), weight + loss.weight
         self.module.train()
         return float(total) / weight
+
+
+def device_of(recipe: Recipe) -> torch.device:
+    """Where the recipe trains: a shipped one may say cpu on a machine with a GPU. Raises ConfigError."""
+    return torch.device("cuda", 0) if accelerator_of(recipe) == "cuda" else torch.device("cpu")
 
 
 def typical(batches: Sequence[Batch], count: int) -> list[Batch]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from app.benchmark.results import Skipped
 from app.errors import ConfigError, Problem
+from app.finetune.devices import first_line
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -44,6 +47,14 @@ class Budget:
     def skip(self, name: str, reason: str) -> None:
         """Note that `name` was not measured, and why."""
         self.skipped.append(Skipped(name, reason))
+
+    @contextmanager
+    def guard(self, name: str) -> Iterator[None]:
+        """Go on after a RuntimeError, such as memory that ran out, and note `name` as skipped for it."""
+        try:
+            yield
+        except RuntimeError as error:
+            self.skip(name, first_line(error) or type(error).__name__)
 
     def allows(self, name: str, seconds: float) -> bool:
         """Whether `seconds` are left; notes `name` as skipped where they are not."""

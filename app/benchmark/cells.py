@@ -15,11 +15,12 @@ import torch
 from app.benchmark.bare import BareLoop
 from app.benchmark.budget import Budget
 from app.benchmark.memory_use import PeakMemory
-from app.benchmark.results import Gate
+from app.benchmark.results import Gate, gate
 from app.benchmark.step_figures import gate_text
 from app.config import load
 from app.data.batch import Batch
 from app.errors import WorkspaceError
+from app.finetune.devices import first_line
 from app.finetune.session import Session, accelerator_of, precision_of, prepare
 from app.models.peaks import PRECISIONS, Precision
 
@@ -53,6 +54,7 @@ def build_cells(
 ) -> dict[Setting, Cell]:
     """Prepare float32 for its loss, then the recipe's own setting, then the others while there is time.
 
+    Without float32's loss there is nothing to hold another's to, and no setting is timed.
     `asked`: the recipe's name or path and the overrides, from which each setting is loaded anew.
     """
     name, (source, overrides) = session.recipe.name, asked
@@ -63,6 +65,9 @@ def build_cells(
     built = 0.0
     for precision, compiled in dict.fromkeys(wanted):
         label = f"{name} {precision} {'compiled' if compiled else 'eager'}"
+        if reference is None and (precision, compiled) != wanted[0]:
+            budget.skip(label, "there is no loss of the eager float32 step to hold it to: no speed is printed")
+            continue
         timing = STEPS_A_CELL * sum(cell.first_seconds for cell in cells.values() if not cell.compiled)
         compiling = compile_estimate(session) if compiled else 0.0
         if not budget.allows(label, timing + built + compiling):
@@ -75,11 +80,9 @@ def build_cells(
             budget.skip(label, "no memory for it beside the settings that it is timed against")
             continue
         except RuntimeError as error:
-            if not compiled:
-                raise
-            budget.skip(label, f"torch could not compile it: {str(error).strip().splitlines()[0]}")
+            budget.skip(label, f"torch could not {'compile' if compiled else 'run'} it: {first_line(error)}")
             continue
-        reference = cell.gate.reference
+        reference = cell.gate.loss.value if reference is None else reference
         if not compiled:
             built = time.monotonic() - start
         if compiled and not really_compiled(cell.loop.session):
@@ -129,8 +132,8 @@ def build_cell(
         wait_for(device)
         first = time.perf_counter() - start
     precision = session.precision.word
-    gate = Gate(loss, loss if reference is None else reference, TOLERANCE[precision])
-    return Cell(precision, session.recipe.trainer.compile, loop, gate, peak.bytes, first)
+    held = gate(loss, loss if reference is None else reference, TOLERANCE[precision])
+    return Cell(precision, session.recipe.trainer.compile, loop, held, peak.bytes, first)
 
 
 @contextmanager

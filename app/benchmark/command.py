@@ -25,7 +25,7 @@ def measure(argv: Sequence[str]) -> int:
     """Measure what this machine can do, what the recipes' own training steps do, and draw the second inside the first.
 
     Writes bench.json, bench.md and bench.html. `app bench compare A B` sets two results side by side;
-    `app bench check BASELINE` exits 1 where a figure is worse than the baseline's by more than the noise.
+    `app bench check BASELINE` exits 1 where a figure is worse than the baseline's by more than the noise, or missing.
     """
     parser = argparse.ArgumentParser(prog="app bench", description=measure.__doc__)
     _measured(parser)
@@ -67,13 +67,16 @@ def compare(argv: Sequence[str]) -> int:
     first, second = results.read(options.a), results.read(options.b)
     if not options.anyway:
         comparing.require_comparable(first, second)
+    print(f"A: {first.made}, {first.command}\nB: {second.made}, {second.command}\n")
     print(comparing.text(comparing.differences(first, second)))
+    for side, names in (("A", comparing.missing(first, second)), ("B", comparing.missing(second, first))):
+        print("".join(f"\nonly {side} has {name}" for name in names), end="\n" if names else "")
     print(f"\nA: {verdict(first.noise)}\nB: {verdict(second.noise)}")
     return 0
 
 
 def check(argv: Sequence[str]) -> int:
-    """Measure what a baseline measured, or read it from --result; exit 1 where a figure is worse beyond the noise."""
+    """Measure what a baseline measured, or read --result; exit 1 where a figure is worse beyond the noise, or gone."""
     parser = argparse.ArgumentParser(prog="app bench check", description=check.__doc__)
     parser.add_argument("baseline", type=Path, help="bench.json of an earlier run")
     parser.add_argument("--result", type=Path, metavar="FILE", help="check this bench.json instead of measuring now")
@@ -82,6 +85,7 @@ def check(argv: Sequence[str]) -> int:
 
     from app.benchmark import compare as comparing
     from app.benchmark import results
+    from app.benchmark.report import verdict
 
     baseline = results.read(options.baseline)
     if options.result:
@@ -100,8 +104,9 @@ def check(argv: Sequence[str]) -> int:
         print(f"missing: {name} is in the baseline and was not measured now")
     worse = [item.name for item in found if item.verdict == "worse"]
     summary = f"{len(worse)} of {len(found)} figures are worse than the baseline beyond the noise"
-    print(f"\n{': '.join([summary, *([', '.join(worse)] if worse else [])])}")
-    return MISSED if worse else 0
+    print(f"\n{': '.join([summary, *([', '.join(worse)] if worse else [])])}; {len(absent)} are missing")
+    print(f"baseline: {verdict(baseline.noise)}\nnow: {verdict(now.noise)}")
+    return MISSED if worse or absent or not found else 0
 
 
 def _measured(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +126,7 @@ def _measured(parser: argparse.ArgumentParser) -> None:
 
 
 def _anyway(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--anyway", action="store_true", help="compare other versions or hardware too")
+    parser.add_argument("--anyway", action="store_true", help="compare other versions, hardware and jobs too")
 
 
 def _seconds(text: str) -> float:

@@ -10,8 +10,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from app.benchmark.figure import Figure
+from app.benchmark.limits import FLOP_UNITS
 from app.benchmark.report import number, table
-from app.benchmark.results import Figure, Result, figures
+from app.benchmark.results import Result, figures
 from app.errors import ConfigError, Problem
 
 LEAST_DIFFERENCE = 0.02  # what a quiet machine was seen to differ by from run to run, whatever its spread says
@@ -22,12 +24,13 @@ Verdict = Literal["same", "better", "worse", "not judged"]
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure in both results. `change`: of the second against the first, 0.1 is 10 % more."""
+    """One figure in both results. `change`: of the second against the first, 0.1 is 10 % more; None where their units
+    are of different things."""
 
     name: str
     first: Figure
     second: Figure
-    change: float
+    change: float | None
     noise: float
     verdict: Verdict
 
@@ -36,6 +39,7 @@ def require_comparable(first: Result, second: Result) -> None:
     """Raise ConfigError where the two were not measured in the same way on the same hardware, with every difference."""
     problems = []
     fix = "measure again on this machine with this version, or add --anyway"
+    same = "measure both with the same recipes and overrides, or add --anyway"
     if first.benchmark_version != second.benchmark_version:
         versions = f"{first.benchmark_version} and {second.benchmark_version}"
         problems.append(
@@ -45,6 +49,9 @@ def require_comparable(first: Result, second: Result) -> None:
         here, there = first.hardware.get(name, "unknown"), second.hardware.get(name, "unknown")
         if here != there:
             problems.append(Problem(f"the results are of different hardware: {name} is {here} and {there}", fix))
+    if sorted(first.recipes) != sorted(second.recipes) or sorted(first.overrides) != sorted(second.overrides):
+        what = f"the results are of different jobs: `{first.command}` and `{second.command}`"
+        problems.append(Problem(what, same))
     if problems:
         raise ConfigError(*problems)
 
@@ -72,9 +79,9 @@ def text(found: list[Difference]) -> str:
             "none known"
             if item.second.limit.value is None
             else f"{number(item.second.limit.value)} {item.second.unit}",
-            f"{item.change:+.1%}",
+            "" if item.change is None else f"{item.change:+.1%}",
             f"{item.noise:.1%}",
-            marks[item.verdict],
+            "other units" if item.change is None else marks[item.verdict],
         )
         for item in found
     ]
@@ -86,15 +93,24 @@ def _shown(figure: Figure) -> str:
 
 
 def _difference(name: str, first: Figure, second: Figure, floor: float) -> Difference:
-    change = second.value / first.value - 1 if first.value else 0.0
+    scale = _scale(first.unit, second.unit)
+    change = None if scale is None else scale * second.value / first.value - 1 if first.value else 0.0
     noise = max(floor, math.hypot(_uncertainty(first), _uncertainty(second)))
-    if min(first.n, second.n) < LEAST_SAMPLES:
+    if change is None or min(first.n, second.n) < LEAST_SAMPLES:
         verdict: Verdict = "not judged"
     elif abs(change) <= noise:
         verdict = "same"
     else:
         verdict = "better" if (change > 0) == (first.better == "higher") else "worse"
     return Difference(name, first, second, change, noise, verdict)
+
+
+def _scale(first: str, second: str) -> float | None:
+    """What a figure of the second unit is multiplied by to be one of the first; None where there is no such number."""
+    rates = dict(FLOP_UNITS.values())
+    if first in rates and second in rates:
+        return rates[second] / rates[first]
+    return 1.0 if first == second else None
 
 
 def _uncertainty(figure: Figure) -> float:

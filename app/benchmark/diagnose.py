@@ -4,6 +4,9 @@ The step's time is set against what its parts would take at this machine's measu
 matmul rate (the padded part of them apart), everything else at the memory bandwidth, its operators and its Python at
 what a step on a single example still takes, its batch at the speed of loading. The largest part names the bound. It is
 a model, and the sentence says so by printing what it leaves unexplained.
+
+What a compiled step moves is only known from above: what the eager one moves. Its memory part is that or what the
+products leave, whichever is less, and the sentence says `at most`.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from app.benchmark.figure import Figure, Limit
 from app.benchmark.results import Diagnosis, Lever, Part, Step
 
 Bound = Literal["compute", "memory", "launch", "input", "padding"]
@@ -35,13 +39,13 @@ class Findings:
     product_flops: float
     """Operations of the products that the step really runs, padding included."""
     product_bytes: float
-    """Of `step.bytes`, those of the products."""
+    """Of the bytes of `step.work`, those of the products."""
     matmul_rate: float
     """FLOP/s measured for this precision."""
     bandwidth: float
     """Bytes/s measured."""
-    host_seconds: float
-    """What dispatching the step takes the host: a step on one example, less what its work takes at the limits."""
+    host_seconds: float | None
+    """What dispatching the step takes the host; None where that cannot be told from its work."""
     overlapped: bool
     """Whether the device works while the host dispatches (a GPU)."""
     input_seconds: float
@@ -49,16 +53,19 @@ class Findings:
     workers: int
 
 
-def parts(found: Findings) -> tuple[Part, ...]:
+def shares(found: Findings) -> dict[Bound, float]:
     """Shares of the time of a step with its wait for data, largest first; they add up to at most 1."""
-    step = found.step.seconds
+    step, host = found.step.work.seconds, found.host_seconds or 0.0
     products = found.product_flops / found.matmul_rate
     padding = products * (1 - found.useful_share)
-    moving = max(0.0, found.step.bytes - found.product_bytes) / found.bandwidth
+    moving = max(0.0, found.step.work.bytes - found.product_bytes) / found.bandwidth
+    waiting = host
     if found.overlapped:  # the host's time shows only where it is the longer one
-        waiting = step - products - moving if found.host_seconds >= 0.9 * step else 0.0
-    else:
-        waiting = found.host_seconds
+        if found.step.compiled and host >= 0.9 * step:
+            moving = 0.0  # an upper bound is no evidence against the host, which was seen to take all of the time
+        waiting = step - products - moving if host >= 0.9 * step else 0.0
+    if found.step.compiled:
+        moving = min(moving, max(0.0, step - products))
     inside: dict[Bound, float] = {
         "compute": products - padding,
         "padding": padding,
@@ -68,9 +75,9 @@ def parts(found: Findings) -> tuple[Part, ...]:
     # Caches make memory look faster than it was measured: the parts may then exceed the whole and are scaled to fit it.
     scale = step / max(step, sum(inside.values()))
     whole = step + found.input_seconds
-    shares = [Part(bound, seconds * scale / whole) for bound, seconds in inside.items()]
-    shares.append(Part("input", found.input_seconds / whole))
-    return tuple(sorted(shares, key=lambda part: -part.share))
+    of_whole: dict[Bound, float] = {bound: seconds * scale / whole for bound, seconds in inside.items()}
+    of_whole["input"] = found.input_seconds / whole
+    return dict(sorted(of_whole.items(), key=lambda item: -item[1]))
 
 
 def levers(found: Findings, others: Sequence[Step], rates: dict[str, float]) -> tuple[Lever, ...]:
@@ -79,51 +86,77 @@ def levers(found: Findings, others: Sequence[Step], rates: dict[str, float]) -> 
     A gain that the grid measured is that; else it is the most there is to gain: the whole part goes away.
     `rates`: measured matmul FLOP/s by precision, for the precisions that were not run.
     """
-    share = {part.bound: part.share for part in parts(found)}
+    share = shares(found)
     step = found.step
-    found_levers: list[Lever] = []
+    choices: list[Lever] = []
     for other in others:
         if other.name != step.name:
             what = f"trainer.precision={other.precision} trainer.compile={str(other.compiled).lower()}"
-            whole = step.seconds + found.input_seconds
-            found_levers.append(Lever(what, whole / (other.seconds + found.input_seconds), measured=True))
+            choices.append(Lever(what, _measured_gain(step, other, found.input_seconds), measured=True))
     if not step.compiled and not any(other.compiled for other in others):
-        found_levers.append(Lever("trainer.compile=true", _without(share["launch"] + share["memory"]), measured=False))
+        choices.append(_estimate("trainer.compile=true", share["launch"] + share["memory"]))
     run = {other.precision for other in others} | {step.precision}
     for precision, rate in rates.items():
         if precision not in run and rate > found.matmul_rate:
             saved = (share["compute"] + share["padding"]) * (1 - found.matmul_rate / rate)
-            found_levers.append(Lever(f"trainer.precision={precision}", _without(saved), measured=False))
-    found_levers.append(
-        Lever("trainer.batch_tokens (batches of like length)", _without(share["padding"]), measured=False)
-    )
+            choices.append(_estimate(f"trainer.precision={precision}", saved))
+    choices.append(_estimate("trainer.batch_tokens (batches of like length)", share["padding"]))
     if found.workers == 0:
-        found_levers.append(Lever("trainer.workers=2", _without(share["input"]), measured=False))
-    found_levers.append(Lever("a larger trainer.batch_size", _without(share["launch"]), measured=False))
-    return tuple(sorted((lever for lever in found_levers if lever.gain > 1.02), key=lambda lever: -lever.gain))
+        choices.append(_estimate("trainer.workers=2", share["input"]))
+    choices.append(_estimate("a larger trainer.batch_size", share["launch"]))
+    return tuple(sorted((lever for lever in choices if lever.gain.value > 1.02), key=lambda lever: -lever.gain.value))
 
 
 def diagnose(found: Findings, others: Sequence[Step], rates: dict[str, float]) -> Diagnosis:
     """The bound, the largest lever and its expected gain, as data and as a sentence."""
-    shares, choices = parts(found), levers(found, others, rates)
-    first = shares[0]
-    unexplained = 1 - sum(part.share for part in shares)
-    sentence = f"{found.step.name} is {first.bound}-bound: {first.share:.0%} {_MEANS[first.bound]}"
-    if unexplained > first.share:
+    of_whole, choices = shares(found), levers(found, others, rates)
+    bound, share = next(iter(of_whole.items()))
+    unexplained = 1 - sum(of_whole.values())
+    most = "at most " if bound == "memory" and found.step.compiled else ""
+    sentence = f"{found.step.name} is {bound}-bound: {most}{share:.0%} {_MEANS[bound]}"
+    if unexplained > share:
         sentence += (
             f", as far as limits explain it; {unexplained:.0%} is kernels that run below what this machine reaches."
         )
     else:
         sentence += f"; {unexplained:.0%} is explained by no limit." if unexplained > 0.005 else "."
+    if found.step.compiled:
+        sentence += " What it moves is eager's traffic, an upper bound."
+    if found.host_seconds is None:
+        sentence += " On a CPU a compiled step's dispatching cannot be told from its kernels."
     if choices:
         best = choices[0]
         how = "measured" if best.measured else "at most"
-        sentence += f" Largest lever: {best.what}, {best.gain:.2f} times as fast ({how})."
+        sentence += f" Largest lever: {best.what}, {best.gain.value:.2f} times as fast ({how})."
     else:
         sentence += " No setting measured here makes it faster."
-    return Diagnosis(step=found.step.name, parts=shares, levers=choices, sentence=sentence)
+    parts = tuple(Part(bound, _of_the_step(share, found.step.work.time)) for bound, share in of_whole.items())
+    return Diagnosis(step=found.step.name, parts=parts, levers=choices, sentence=sentence)
 
 
-def _without(share: float) -> float:
-    """How many times faster a whole is without one share of it; a share of everything counts as 99 %."""
-    return 1 / (1 - min(max(share, 0.0), 0.99))
+def _of_the_step(share: float, time: Figure) -> Figure:
+    """A share as a figure: it is the smaller the longer the step took, so it spreads as the step does."""
+    low, high = (min(100.0, 100 * share * time.value / end) for end in (time.high, time.low))
+    return Figure(100 * share, "%", low, high, time.n, Limit(100.0, "the whole step", ceiling=True), "lower")
+
+
+def _measured_gain(step: Step, other: Step, waiting: float) -> Figure:
+    """How many times as fast another setting was, from the far ends of both spreads to the near ones."""
+    ours, theirs = step.work.time, other.work.time
+    wait = 1e3 * waiting
+    return Figure(
+        value=(ours.value + wait) / (theirs.value + wait),
+        unit="times as fast",
+        low=(ours.low + wait) / (theirs.high + wait),
+        high=(ours.high + wait) / (theirs.low + wait),
+        n=min(ours.n, theirs.n),
+        limit=Limit(None, "the limit of the time stands with the step"),
+        better="higher",
+    )
+
+
+def _estimate(what: str, share: float) -> Lever:
+    """The gain of a whole without one share of it, at most; a share of everything counts as 99 %."""
+    gain = 1 / (1 - min(max(share, 0.0), 0.99))
+    limit = Limit(None, "an estimate: at most all of that part of the time is gone")
+    return Lever(what, Figure(gain, "times as fast", 1.0, gain, 0, limit, "higher"), measured=False)

@@ -20,14 +20,16 @@ def measure_kernels(device: torch.device, limits: Limits, budget: Budget) -> lis
     seconds = budget.left
     kernels = matmul.sweep(device, limits, budget, _SHARES["matmul"] * seconds)
     for precision in PRECISIONS:
-        rates = [k.flops / k.seconds for k in kernels if k.precision == precision]
+        rates = [k.work.flops / k.work.seconds for k in kernels if k.precision == precision]
         if rates:
             limits.measured_flops[precision] = max(rates)
-    moving = memory.bandwidth(device, limits, budget, _SHARES["memory"] * seconds)
-    if moving:
-        limits.measured_bandwidth = max(k.bytes / k.seconds for k in moving)
-    kernels += moving
-    kernels += memory.transfers(device, budget, _SHARES["transfer"] * seconds)
-    kernels += parts.attention(device, limits, budget, _SHARES["attention"] * seconds)
-    kernels += parts.optimizer(device, limits, budget, _SHARES["optimizer"] * seconds)
+    with budget.guard("memory bandwidth"):
+        moving = memory.bandwidth(device, limits, budget, _SHARES["memory"] * seconds)
+        limits.measured_bandwidth = max((k.work.bytes / k.work.seconds for k in moving), default=None)
+        kernels += moving
+    with budget.guard("transfer between host and device"):
+        kernels += memory.transfers(device, budget, _SHARES["transfer"] * seconds)
+    shapes = parts.ATTENTION.get(device.type, parts.ATTENTION["cpu"])
+    kernels += parts.attention(shapes, limits, budget, _SHARES["attention"] * seconds)
+    kernels += parts.optimizer("AdamW", parts.model_like(device), limits, budget, _SHARES["optimizer"] * seconds)
     return kernels

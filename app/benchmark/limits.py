@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from app.benchmark.figure import Figure, Limit
 from app.benchmark.machine import device_memory, device_name
-from app.benchmark.results import Figure, Kernel, Limit
+from app.benchmark.results import Kernel
 from app.models.peaks import Peak, Precision, lookup
 
 # FLOP/s and bytes/s are shown in these; a CPU's rate in TFLOP/s would begin with zeros.
@@ -41,6 +42,11 @@ class Limits:
         name = device_name(device)
         peak = lookup(name, device_memory(device))
         return cls(device, peak, "" if peak else f"{name} is not in the table of peaks (app/models/peaks.json)")
+
+    @classmethod
+    def unmeasured(cls, device: torch.device) -> Limits:
+        """Of a device whose kernels are not measured: of the CPU beside a GPU."""
+        return cls(device, None, f"the kernels were measured on another device than the {device.type}")
 
     def datasheet_flops(self, precision: Precision) -> Limit:
         """Datasheet rate for matrix products, in this device's unit."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from app.benchmark.budget import Budget
+from app.benchmark.figure import Limit, rate, work
 from app.benchmark.limits import Limits, flop_unit
-from app.benchmark.results import Kernel, rate
+from app.benchmark.results import Kernel
 from app.benchmark.timer import Timing, clock_for, measure
 from app.models.peaks import PRECISIONS, Precision
 
@@ -71,6 +73,16 @@ def product(a: torch.Tensor, b: torch.Tensor, precision: Precision) -> Callable[
     return call
 
 
+@contextmanager
+def multiplication_restored() -> Iterator[None]:
+    """Leave the process's way to multiply float32 as it was, whatever is asked for inside."""
+    before = torch.get_float32_matmul_precision()
+    try:
+        yield
+    finally:
+        _multiply_float32(before)
+
+
 def sweep(device: torch.device, limits: Limits, budget: Budget, seconds: float) -> list[Kernel]:
     """Measure every precision at every shape, precisions of one shape interleaved, within about `seconds`."""
     reasons = usable(device)
@@ -80,18 +92,17 @@ def sweep(device: torch.device, limits: Limits, budget: Budget, seconds: float) 
     precisions: list[Precision] = [p for p in PRECISIONS if not reasons[p]]
     shapes = SHAPES.get(device.type, SHAPES["cpu"])
     clock = clock_for(device, flush=True)
-    before = torch.get_float32_matmul_precision()
     kernels: list[Kernel] = []
-    try:
+    with multiplication_restored():
         for shape in shapes:
+            name = f"matmul {_text(shape)}"
             if not _fits(shape, precisions, device):
-                budget.skip(f"matmul {_text(shape)}", "the device has no memory for it in every precision at once")
-            elif budget.allows(f"matmul {_text(shape)}", seconds / len(shapes)):
-                calls = {p: _inputs(shape, p, device) for p in precisions}
-                timings = measure(calls, clock, seconds / len(shapes))
-                kernels += [_kernel(shape, p, timings[p], limits) for p in precisions]
-    finally:
-        _multiply_float32(before)
+                budget.skip(name, "the device has no memory for it in every precision at once")
+            elif budget.allows(name, seconds / len(shapes)):
+                with budget.guard(name):
+                    calls = {p: _inputs(shape, p, device) for p in precisions}
+                    timings = measure(calls, clock, seconds / len(shapes))
+                    kernels += [_kernel(shape, p, timings[p], limits) for p in precisions]
     return kernels
 
 
@@ -122,15 +133,14 @@ def _kernel(shape: Shape, precision: Precision, timing: Timing, limits: Limits) 
     flops = 2.0 * m * n * k
     unit, scale = flop_unit(limits.device)
     limit = limits.datasheet_flops(precision)
+    least = Limit(limit.value and 1e3 * flops / scale / limit.value, limit.source)
     return Kernel(
         name=f"matmul {precision} {_text(shape)}",
         group="matmul",
         precision=precision,
         shape=f"(M, K) @ (K, N), M x N x K = {_text(shape)}; 2 M N K operations; both inputs and the output moved once",
         figures={"rate": rate(flops / scale, unit, timing, limit)},
-        seconds=timing.median,
-        flops=flops,
-        bytes=bytes_of(precision) * (m * k + k * n + m * n),
+        work=work(timing, flops, bytes_of(precision) * (m * k + k * n + m * n), least),
     )
 
 

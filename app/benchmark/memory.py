@@ -13,9 +13,10 @@ from typing import Literal
 import torch
 
 from app.benchmark.budget import Budget
+from app.benchmark.figure import Limit, rate, work
 from app.benchmark.limits import BANDWIDTH_UNIT, Limits
 from app.benchmark.machine import pcie_link
-from app.benchmark.results import Kernel, Limit, rate
+from app.benchmark.results import Kernel
 from app.benchmark.timer import Timing, clock_for, measure
 
 ARRAY_BYTES = {"cpu": 256 << 20, "cuda": 1 << 30}
@@ -91,4 +92,5 @@ def _kernel(
 ) -> Kernel:
     unit, scale = BANDWIDTH_UNIT
     figures = {"bandwidth": rate(moved / scale, unit, timing, limit)}
-    return Kernel(f"{group} {name}", group, "fp32", shape, figures, timing.median, flops, moved)
+    least = Limit(limit.value and 1e3 * moved / scale / limit.value, limit.source)
+    return Kernel(f"{group} {name}", group, "fp32", shape, figures, work(timing, flops, moved, least))

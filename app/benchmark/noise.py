@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from app.benchmark.figure import Figure, Limit
+from app.benchmark.matmul import multiplication_restored, product
 from app.benchmark.results import Noise
 from app.benchmark.timer import Timing, clock_for, measure
 
@@ -41,36 +43,44 @@ def check(device: torch.device, seconds: float) -> Check:
     side = _SIDE.get(device.type, 768)
     a, b = torch.randn(side, side, device=device), torch.randn(side, side, device=device)
 
-    def product() -> object:
-        return a @ b
-
-    before = _Counters.read()
-    timings = measure({"A": product, "B": product}, clock_for(device), seconds, rounds=(10, 1000))
-    after = _Counters.read()
+    multiply = product(a, b, "fp32")  # pinned: a recipe in tf32 may have run since the last check
+    with multiplication_restored():
+        before = _Counters.read()
+        timings = measure({"A": multiply, "B": multiply}, clock_for(device), seconds, rounds=(10, 1000))
+        after = _Counters.read()
     return Check(timings["A"], timings["B"], after.waited_since(before), after.stolen_since(before))
 
 
 def judge(checks: Sequence[Check]) -> Noise:
     """The verdict over every round of the check: the worst of each, and the reasons not to believe the figures."""
     medians = [0.5 * (check.first.median + check.second.median) for check in checks]
-    ratio = max(abs(check.first.median / check.second.median - 1) for check in checks)
-    spread = max((t.p90 - t.p10) / t.median for check in checks for t in (check.first, check.second))
-    drift = max(medians) / min(medians) - 1
-    waited = max((c.waited for c in checks if c.waited is not None), default=None)
-    stolen = max((c.stolen for c in checks if c.stolen is not None), default=None)
+    ratio = _worst([abs(check.first.median / check.second.median - 1) for check in checks], MOST_RATIO)
+    spread = _worst([(t.p90 - t.p10) / t.median for c in checks for t in (c.first, c.second)], MOST_SPREAD)
+    drift = _worst([max(medians) / min(medians) - 1], MOST_DRIFT)
+    waited = _worst([check.waited for check in checks if check.waited is not None], MOST_WAITED)
+    stolen = _worst([check.stolen for check in checks if check.stolen is not None], MOST_STOLEN)
+    assert ratio and spread and drift
     findings = (
-        (ratio, MOST_RATIO, "the same call timed twice in turns differs"),
-        (drift, MOST_DRIFT, "the same call at the start and at the end differs"),
-        (spread, MOST_SPREAD, "the same call spreads from its 10th to its 90th percentile"),
-        (waited, MOST_WAITED, "other work kept our threads from running for a part of the time"),
-        (stolen, MOST_STOLEN, "the hypervisor gave a part of the time to others"),
+        (ratio, "the same call timed twice in turns differs"),
+        (drift, "the same call at the start and at the end differs"),
+        (spread, "the same call spreads from its 10th to its 90th percentile"),
+        (waited, "other work kept our threads from running for a part of the time"),
+        (stolen, "the hypervisor gave a part of the time to others"),
     )
     reasons = tuple(
-        f"{what}: {found:.1%}, {most:.0%} is the most to believe"
-        for found, most, what in findings
-        if found is not None and found > most
+        f"{what}: {found.value:.1f}%, {found.limit.value:.0f}% is the most to believe"
+        for found, what in findings
+        if found and found.limit.value is not None and found.value > found.limit.value
     )
     return Noise(ratio, spread, drift, waited, stolen, reasons)
+
+
+def _worst(shares: Sequence[float], most: float) -> Figure | None:
+    """The highest of some shares in %, with how far they spread; None where there are none."""
+    if not shares:
+        return None
+    limit = Limit(100 * most, "the most with which medians were seen to repeat within 5%", ceiling=True)
+    return Figure(100 * max(shares), "%", 100 * min(shares), 100 * max(shares), len(shares), limit, "lower")
 
 
 @dataclass(frozen=True)

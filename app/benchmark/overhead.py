@@ -16,11 +16,14 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from app.benchmark.bare import BareLoop
-from app.benchmark.results import Kernel, Limit, duration
+from app.benchmark.figure import Limit, Work, duration
+from app.benchmark.results import Kernel
 from app.benchmark.timer import percentile, summarize
 from app.data.batch import Batch
 from app.finetune.session import Session
 
+# So that the time ends it, and neither the recipe's epochs nor its steps.
+WITHOUT_END = ("trainer.max_epochs=1000000", "trainer.max_steps=null")
 BLOCK = 5  # steps of one kind in a row; the first of each meets the other's leavings in the caches and is not counted
 
 
@@ -74,7 +77,7 @@ class Alternate(Callback):
 def lightning_overhead(session: Session, device: torch.device, seconds: float) -> Kernel:
     """Milliseconds a step in the Trainer, in a bare loop, and the difference of neighbouring blocks.
 
-    The package's own bar and records are off: this is Lightning's part alone. The session must have steps enough.
+    The package's own bar and records are off: this is Lightning's part alone. The session's recipe is `WITHOUT_END`.
     """
     alternate = Alternate(session, device, seconds)
     trainer: Any = session.trainer
@@ -82,6 +85,7 @@ def lightning_overhead(session: Session, device: torch.device, seconds: float) -
     trainer.fit(session.module, session.train_loader)
     bare, ours = summarize(alternate.bare), summarize(alternate.lightning)
     added = summarize([there - here for there, here in zip(alternate.lightning, alternate.bare)])
+    whole = duration(ours, Limit(bare.median * 1e3, "the bare loop"))
     none = Limit(None, "the bare loop beside it is what it is set against")
     return Kernel(
         name=f"trainer {session.recipe.name}",
@@ -89,11 +93,9 @@ def lightning_overhead(session: Session, device: torch.device, seconds: float) -
         precision=session.precision.word,
         shape=f"median of blocks of {BLOCK} steps, loading included",
         figures={
-            "Lightning": duration(ours, Limit(bare.median * 1e3, "the bare loop")),
+            "Lightning": whole,
             "bare loop": duration(bare, none),
             "Lightning's own": duration(added, Limit(0.0, "a Trainer that costs nothing")),
         },
-        seconds=ours.median,
-        flops=0.0,
-        bytes=0.0,
+        work=Work(whole),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 from app.benchmark import roofline
-from app.benchmark.report import HEADINGS, number, rows, setting, title, verdict
+from app.benchmark.report import HEADINGS, compact, explained, rows, setting, title, verdict
 from app.benchmark.results import Result, Step
 
 
@@ -27,6 +27,7 @@ def page(result: Result) -> str:
         legend="".join(f'<span class="{escape(p)}"><i></i>{escape(p)}</span>' for p in precisions),
         roofline=roofline.svg(result),
         bars=bars(result.steps),
+        explained=table(HEADINGS, [row.cells for row in explained(result.diagnoses)]),
         steps=table(HEADINGS, [row.cells for row in rows(result.steps)]),
         kernels=table(HEADINGS, [row.cells for row in rows(result.kernels)]),
         skipped=table(("what", "why"), [(item.name, item.reason) for item in result.skipped]),
@@ -40,12 +41,11 @@ def bars(steps: Sequence[Step]) -> str:
     parts = []
     for recipe in dict.fromkeys(step.recipe for step in steps):
         own = [step for step in steps if step.recipe == recipe]
-        longest = max(step.seconds for step in own)
+        longest = max(step.work.seconds for step in own)
         cells = []
         for step in own:
-            time = step.figures["time"]
-            label = f"{number(time.value)} {time.unit} ({number(time.low)} to {number(time.high)})"
-            width = 100 * step.seconds / longest
+            label = compact(step.figures["time"])
+            width = 100 * step.work.seconds / longest
             cells.append(
                 f"<div>{escape(step.precision)} {'compiled' if step.compiled else 'eager'}: {escape(label)}</div>"
                 f'<div class="bar {escape(step.precision)}" style="width:{width:.1f}%"></div>'

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from app.benchmark.budget import Budget
+from app.benchmark.figure import Limit, duration, rate, work
 from app.benchmark.limits import Limits, flop_unit
 from app.benchmark.matmul import bytes_of, dtype_of, usable
-from app.benchmark.results import Kernel, duration, rate
-from app.benchmark.timer import clock_for, measure
+from app.benchmark.results import Kernel
+from app.benchmark.timer import Timing, clock_for, measure
+from app.finetune.adam import BlockedAdamW
+from app.finetune.devices import first_line
 from app.models.peaks import Precision
 
 
@@ -46,75 +50,95 @@ ATTENTION: dict[str, tuple[Heads, ...]] = {
 OPTIMIZER_SIZES = {"cpu": (384, 6), "cuda": (768, 17)}
 ADAMW_BYTES = 7 * 4  # a parameter: reads itself, its gradient and two moments; writes itself and the moments; float32
 ADAMW_FLOPS = 14  # a parameter: two moments 3 + 4, square root, correction, division, decay and step 7
+Size = tuple[int, ...]
 
 
-def attention(device: torch.device, limits: Limits, budget: Budget, seconds: float) -> list[Kernel]:
-    """`scaled_dot_product_attention`, forward and with its backward, at the shapes of the models that ship."""
+def model_like(device: torch.device) -> list[Size]:
+    """Shapes of the matrices of a model that is usual on this kind of device."""
+    width, blocks = OPTIMIZER_SIZES.get(device.type, OPTIMIZER_SIZES["cpu"])
+    return [(width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)] * blocks
+
+
+def attention(shapes: Sequence[Heads], limits: Limits, budget: Budget, seconds: float) -> list[Kernel]:
+    """`scaled_dot_product_attention`, forward and with its backward, at the shapes of models."""
+    device = limits.device
     precisions: list[Precision] = [p for p in ("fp32", "bf16") if not usable(device)[p]]
-    shapes = ATTENTION.get(device.type, ATTENTION["cpu"])
     clock = clock_for(device, flush=True)
     unit, scale = flop_unit(device)
     kernels: list[Kernel] = []
     for heads in shapes:
-        if not budget.allows(f"attention {heads.model}", seconds / len(shapes)):
+        name = f"attention {heads.model}"
+        if not budget.allows(name, seconds / len(shapes)):
             continue
-        calls: dict[tuple[Precision, bool], Callable[[], object]] = {}
-        for precision in precisions:
-            calls[precision, False], calls[precision, True] = _attend(heads, precision, device)
-        for (precision, training), timing in measure(calls, clock, seconds / len(shapes)).items():
+        timings: dict[tuple[Precision, bool], Timing] = {}
+        with budget.guard(name):
+            calls: dict[tuple[Precision, bool], Callable[[], object]] = {}
+            for precision in precisions:
+                calls[precision, False], calls[precision, True] = _attend(heads, precision, device)
+            timings = measure(calls, clock, seconds / len(shapes))
+        for (precision, training), timing in timings.items():
             # Backward: dV, dP, dQ, dK are four products to the forward's two; Q, K, V, O, dO are read, three written.
             flops = heads.flops * (3 if training else 1)
             moved = heads.elements * bytes_of(precision) * (12 if training else 4)
             limit = limits.roofline_flops(precision, flops, moved)
+            least = Limit(limit.value and 1e3 * flops / scale / limit.value, limit.source)
             kernels.append(
                 Kernel(
-                    name=f"attention {heads.model} {precision} {'training' if training else 'forward'}",
+                    name=f"{name} {precision} {'training' if training else 'forward'}",
                     group="attention",
                     precision=precision,
                     shape=f"B {heads.B}, H {heads.H}, T {heads.T}, D {heads.D}{', causal' if heads.causal else ''}",
                     figures={"rate": rate(flops / scale, unit, timing, limit)},
-                    seconds=timing.median,
-                    flops=flops,
-                    bytes=moved,
+                    work=work(timing, flops, moved, least),
                 )
             )
     return kernels
 
 
-def optimizer(device: torch.device, limits: Limits, budget: Budget, seconds: float) -> list[Kernel]:
-    """One AdamW step over the parameters of a model, in each implementation that this torch has for the device."""
-    if not budget.allows("optimizer AdamW", seconds):
+def optimizer(name: str, sizes: Sequence[Size], limits: Limits, budget: Budget, seconds: float) -> list[Kernel]:
+    """One AdamW step over parameters of these sizes, in each implementation that there is for the device; the package's
+    own, which goes over a CPU's parameters in blocks, is `blocked`."""
+    name, device = f"optimizer {name}", limits.device
+    if not budget.allows(name, seconds):
         return []
-    width, blocks = OPTIMIZER_SIZES.get(device.type, OPTIMIZER_SIZES["cpu"])
     calls: dict[str, Callable[[], object]] = {}
-    for name in ("foreach", "fused", "for-loop"):
-        shapes = [(width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)] * blocks
-        parameters = [torch.nn.Parameter(torch.randn(shape, device=device)) for shape in shapes]
-        for parameter in parameters:
-            parameter.grad = torch.randn_like(parameter)
+    for kind in ("foreach", "fused", "for-loop", *(("blocked",) if device.type == "cpu" else ())):
         try:
-            made = torch.optim.AdamW(parameters, lr=1e-4, foreach=name == "foreach", fused=name == "fused")
-            made.step()
+            calls[kind] = _adamw(kind, sizes, device)
         except RuntimeError as error:
-            budget.skip(f"optimizer AdamW {name}", f"torch {torch.__version__} has none for {device.type}: {error}")
-            continue
-        calls[name] = made.step
-    timings = measure(calls, clock_for(device), seconds)
-    count = float(sum(p.numel() for p in parameters))
+            why = first_line(error)
+            budget.skip(f"{name} {kind}", f"torch {torch.__version__} cannot step it on {device.type}: {why}")
+    timings: dict[str, Timing] = {}
+    with budget.guard(name):
+        timings = measure(calls, clock_for(device), seconds)
+    count = float(sum(math.prod(size) for size in sizes))
     moved = ADAMW_BYTES * count
+    limit = limits.memory_time(moved)
     return [
         Kernel(
-            name=f"optimizer AdamW {name}",
+            name=f"{name} {kind}",
             group="optimizer",
             precision="fp32",
-            shape=f"{count / 1e6:.1f} M parameters in {len(parameters)} matrices; {ADAMW_BYTES} bytes moved for each",
-            figures={"time": duration(timing, limits.memory_time(moved))},
-            seconds=timing.median,
-            flops=ADAMW_FLOPS * count,
-            bytes=moved,
+            shape=f"{count / 1e6:.3g} M parameters in {len(sizes)} arrays; {ADAMW_BYTES} bytes moved for each",
+            figures={"time": duration(timing, limit)},
+            work=work(timing, ADAMW_FLOPS * count, moved, limit),
         )
-        for name, timing in timings.items()
+        for kind, timing in timings.items()
     ]
+
+
+def _adamw(kind: str, sizes: Sequence[Size], device: torch.device) -> Callable[[], object]:
+    """A step of one implementation, already made once: that makes the moments. Raises RuntimeError where torch has none
+    for the device, or no memory."""
+    parameters = [torch.nn.Parameter(torch.randn(size, device=device)) for size in sizes]
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    if kind == "blocked":
+        made: torch.optim.Optimizer = BlockedAdamW(parameters, lr=1e-4)
+    else:
+        made = torch.optim.AdamW(parameters, lr=1e-4, foreach=kind == "foreach", fused=kind == "fused")
+    made.step()
+    return made.step
 
 
 def _attend(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.benchmark.results import Figure, Kernel, Noise, Result, Step
+from app.benchmark.figure import Figure
+from app.benchmark.results import Diagnosis, Kernel, Noise, Result, Step
 
 HEADINGS = ("what", "figure", "median", "10th to 90th percentile", "n", "limit", "of the limit")
 
@@ -37,7 +38,7 @@ def row(what: str, name: str, figure: Figure) -> Row:
         what=what,
         figure=name,
         value=f"{number(figure.value)} {figure.unit}",
-        spread=f"{number(figure.low)} to {number(figure.high)} {figure.unit}" if figure.n > 1 else "read once",
+        spread="read once" if figure.n == 1 else f"{number(figure.low)} to {number(figure.high)} {figure.unit}",
         n=str(figure.n),
         limit=known,
         share="" if figure.share is None else percent(figure.share),
@@ -47,6 +48,25 @@ def row(what: str, name: str, figure: Figure) -> Row:
 def rows(items: Sequence[Kernel | Step]) -> list[Row]:
     """The figures of kernels or steps, one a row."""
     return [row(item.name, name, figure) for item in items for name, figure in item.figures.items()]
+
+
+def explained(diagnoses: Sequence[Diagnosis]) -> list[Row]:
+    """What the sentences say in numbers: where the time of each step goes, and what each lever gains."""
+    return [
+        found
+        for diagnosis in diagnoses
+        for found in (
+            *(row(diagnosis.step, f"time by {part.bound}", part.share) for part in diagnosis.parts),
+            *(row(diagnosis.step, f"with {lever.what}", lever.gain) for lever in diagnosis.levers),
+        )
+    ]
+
+
+def compact(figure: Figure) -> str:
+    """A figure in a phrase: median, spread, count and limit."""
+    found = row("", "", figure)
+    spread = found.spread if figure.n == 1 else f"{number(figure.low)} to {number(figure.high)}"
+    return f"{found.value} ({spread}, n {found.n}, {_short(found)})"
 
 
 def number(value: float) -> str:
@@ -61,13 +81,14 @@ def percent(share: float) -> str:
 
 def verdict(noise: Noise) -> str:
     """Whether to believe the figures, in one paragraph."""
-    facts = [
-        f"self against self {noise.ratio:.1%} apart",
-        f"start against end {noise.drift:.1%}",
-        f"spread {noise.spread:.0%}",
-    ]
-    facts += [f"waited for a processor {noise.waited:.1%}"] if noise.waited is not None else []
-    facts += [f"stolen by the hypervisor {noise.stolen:.1%}"] if noise.stolen is not None else []
+    named = {
+        "self against self": noise.ratio,
+        "start against end": noise.drift,
+        "spread": noise.spread,
+        "waited for a processor": noise.waited,
+        "stolen by the hypervisor": noise.stolen,
+    }
+    facts = [f"{name} {compact(figure)}" for name, figure in named.items() if figure]
     if noise.quiet:
         return f"The machine was quiet: {', '.join(facts)}."
     return f"THE MACHINE WAS NOISY, do not believe these figures: {'; '.join(noise.reasons)}. ({', '.join(facts)}.)"
@@ -92,6 +113,7 @@ def markdown(result: Result) -> str:
     parts = [f"# Benchmark: {title(result)}", setting(result), f"`{result.command}`", verdict(result.noise)]
     if result.diagnoses:
         parts += ["## Diagnosis", *(f"- {diagnosis.sentence}" for diagnosis in result.diagnoses)]
+        parts += [table(HEADINGS, [row.cells for row in explained(result.diagnoses)])]
     peaks = [row(f"matmul {precision}", "highest rate", peak) for precision, peak in result.measured_peaks.items()]
     for heading, found in (
         ("Measured peaks", peaks),

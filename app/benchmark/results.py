@@ -1,11 +1,13 @@
 """What a benchmark leaves behind: figures with unit, limit and spread, and the file they are kept in.
 
 `bench.json` is one `Result`. `BENCHMARK_VERSION` goes up whenever a figure starts to mean something else, so that
-`app bench compare` never sets two different things side by side.
+`app bench compare` never sets two different things side by side. Every number in the file is in a `Figure`, but for the
+version itself and the seconds that the run was given and took.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,109 +16,51 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from app.atomic import write_bytes
-from app.benchmark.timer import Timing
+from app.benchmark.figure import Figure, Limit, Work, single
 from app.errors import DataError, Problem
 
-BENCHMARK_VERSION = 1
-
-Better = Literal["higher", "lower"]
-
-
-@dataclass(frozen=True)
-class Limit:
-    """The best a figure could be on this machine, in the figure's unit, and where that comes from.
-
-    `value` is None where no limit is known; `source` then says why. `ceiling`: a limit to stay under, as memory is, and
-    not one to come near.
-    """
-
-    value: float | None
-    source: str
-    ceiling: bool = False
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One number: its unit, its spread (`low` to `high`: 10th to 90th percentile of `n` samples) and its limit."""
-
-    value: float
-    unit: str
-    low: float
-    high: float
-    n: int
-    limit: Limit
-    better: Better
-
-    @property
-    def share(self) -> float | None:
-        """How near the value is to its limit: 1 is at the limit. None where no limit is known, or it is 0."""
-        if not self.limit.value or not self.value:
-            return None
-        rises = self.better == "higher" or self.limit.ceiling
-        return self.value / self.limit.value if rises else self.limit.value / self.value
-
-    @property
-    def spread(self) -> float:
-        """Width of the spread as a share of the value."""
-        return (self.high - self.low) / abs(self.value) if self.value else 0.0
-
-
-def rate(amount: float, unit: str, timing: Timing, limit: Limit) -> Figure:
-    """`amount` a call, as a rate: more is better. The slow end of the times is the low end of the rates."""
-    return Figure(
-        value=amount / timing.median,
-        unit=unit,
-        low=amount / timing.p90,
-        high=amount / timing.p10,
-        n=timing.n,
-        limit=limit,
-        better="higher",
-    )
-
-
-def duration(timing: Timing, limit: Limit, scale: float = 1e3, unit: str = "ms") -> Figure:
-    """A time a call, in milliseconds unless told otherwise: less is better."""
-    return Figure(timing.median * scale, unit, timing.p10 * scale, timing.p90 * scale, timing.n, limit, "lower")
-
-
-def single(value: float, unit: str, limit: Limit, better: Better = "lower") -> Figure:
-    """A number read once (a size, a compilation): its spread is itself, and `n` says so."""
-    return Figure(value, unit, value, value, 1, limit, better)
+BENCHMARK_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel at one shape: seconds a call (median), and its operations and bytes, counted as `shape` says."""
+    """One kernel at one shape. `figures` is what is shown of it; its work is what the roofline is drawn from."""
 
     name: str
     group: Literal["matmul", "memory", "transfer", "attention", "optimizer", "data", "trainer"]
     precision: str
     shape: str
     figures: Mapping[str, Figure]
-    seconds: float
-    flops: float
-    bytes: float
+    work: Work
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Whether a step's loss agrees with float32's: |loss - reference| <= tolerance * |reference|."""
+    """Whether a step's loss agrees with float32's, which is the limit of `loss`; `away` is by how much of it, in %, and
+    its limit what is allowed."""
 
-    loss: float
-    reference: float
-    tolerance: float
+    loss: Figure
+    away: Figure
 
     @property
     def passed(self) -> bool:
-        return abs(self.loss - self.reference) <= self.tolerance * max(abs(self.reference), 1e-6)
+        return self.away.limit.value is not None and self.away.value <= self.away.limit.value
+
+
+def gate(loss: float, reference: float, tolerance: float) -> Gate:
+    """Hold a loss to float32's: |loss - reference| <= tolerance * |reference|."""
+    away = abs(loss - reference) / max(abs(reference), 1e-6)
+    allowed = Limit(100 * tolerance, "what the precision's rounding explains", ceiling=True)
+    eager = Limit(reference, "the eager float32 step's, on the same batch")
+    return Gate(single(loss, "mean loss", eager), single(100 * away, "%", allowed))
 
 
 @dataclass(frozen=True)
 class Step:
     """One recipe's training step in one precision, eager or compiled.
 
-    `flops` and `bytes` are a step's: the model's own operations on useful tokens, and every operator's inputs and
-    outputs once, as eager PyTorch moves them. `operators` is how many operators the step dispatches.
+    The operations of `work` are the model's own on useful tokens; its bytes are every operator's inputs and outputs
+    once, as eager PyTorch moves them: of a compiled step no more than an upper bound. `operators`: those dispatched.
     """
 
     recipe: str
@@ -124,10 +68,8 @@ class Step:
     compiled: bool
     gate: Gate
     figures: Mapping[str, Figure]
-    seconds: float
-    flops: float
-    bytes: float
-    operators: int
+    work: Work
+    operators: Figure | None
 
     @property
     def name(self) -> str:
@@ -136,10 +78,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Part:
-    """A share of the step's time that goes one way, in [0, 1]."""
+    """What goes one way of the time of a step with its wait for data, in %."""
 
     bound: Literal["compute", "memory", "launch", "input", "padding"]
-    share: float
+    share: Figure
 
 
 @dataclass(frozen=True)
@@ -147,7 +89,7 @@ class Lever:
     """Something to change, and how many times faster the step is then expected to be (`measured`: was seen to be)."""
 
     what: str
-    gain: float
+    gain: Figure
     measured: bool
 
 
@@ -171,18 +113,19 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Noise:
-    """What the machine does to a measurement of one thing against itself; shares, 0 is best.
+    """What the machine does to a measurement of one thing against itself, in %: 0 is best, the limit what is believed.
 
-    ratio: medians of the same call timed as A and B in turns, as distance from 1. spread: p10 to p90 over the median.
-    drift: the same call at the start and at the end. waited: part of the time in which a thread of ours could run and
-    was not let (None where the kernel does not say). stolen: part of the machine's time the hypervisor gave to others.
+    Each is the worst of `n` checks, spread from the best to the worst. ratio: medians of the same call timed as A and B
+    in turns, as distance from 1. spread: p10 to p90 over the median. drift: the same call at the start and at the end.
+    waited: part of the time in which a thread of ours could run and was not let (None where the kernel does not say).
+    stolen: part of the machine's time the hypervisor gave to others.
     """
 
-    ratio: float
-    spread: float
-    drift: float
-    waited: float | None
-    stolen: float | None
+    ratio: Figure
+    spread: Figure
+    drift: Figure
+    waited: Figure | None
+    stolen: Figure | None
     reasons: tuple[str, ...] = ()
 
     @property
@@ -191,8 +134,8 @@ class Noise:
 
     @property
     def level(self) -> float:
-        """A difference between two runs that is smaller than this means nothing."""
-        return max(self.ratio, self.drift)
+        """A difference between two runs that is a smaller share than this means nothing."""
+        return max(self.ratio.value, self.drift.value) / 100
 
 
 @dataclass(frozen=True)
@@ -239,10 +182,23 @@ def read(path: Path) -> Result:
     except OSError as error:
         raise DataError(Problem(f"no result can be read: {error.strerror}", _FIX, str(path))) from None
     except ValidationError as error:
+        if (version := _version_of(path)) not in (None, BENCHMARK_VERSION):
+            what = f"the result is of benchmark version {version}; this version, {BENCHMARK_VERSION}, cannot read it"
+            raise DataError(Problem(what, "measure again: app bench", str(path))) from None
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         what = f"this is not a benchmark result: {place}: {first['msg']}"
         raise DataError(Problem(what, _FIX, str(path))) from None
+
+
+def _version_of(path: Path) -> int | None:
+    """The version that a file says it is of, whatever else is in it."""
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError:
+        return None
+    version = found.get("benchmark_version") if isinstance(found, dict) else None
+    return version if isinstance(version, int) else None
 
 
 def figures(result: Result) -> dict[str, Figure]:

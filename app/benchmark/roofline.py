@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
+from app.benchmark.figure import Work
 from app.benchmark.results import Result
 
 WIDTH, HEIGHT = 760, 420
@@ -28,6 +29,10 @@ class Point:
     precision: str
     intensity: float
     rate: float
+    low: float
+    high: float
+    n: int
+    """Of `rate`: its spread and how often it was measured."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +53,22 @@ class Axes:
 
 def points(result: Result) -> list[Point]:
     """Kernels and steps that compute something; copies and transfers have no place on the picture."""
-    kernels = [
-        Point(k.name, "kernel", k.precision, k.flops / k.bytes, k.flops / k.seconds) for k in result.kernels if k.flops
-    ]
-    steps = [
-        Point(s.name, "step", s.precision, s.flops / s.bytes, s.flops / s.seconds) for s in result.steps if s.flops
-    ]
+    kernels = [_point(k.name, "kernel", k.precision, k.work) for k in result.kernels if k.work.flops and k.work.bytes]
+    steps = [_point(s.name, "step", s.precision, s.work) for s in result.steps if s.work.flops and s.work.bytes]
     return kernels + steps
+
+
+def _point(name: str, kind: str, precision: str, work: Work) -> Point:
+    time = work.time
+    rate, low, high = (1e3 * work.flops / milliseconds for milliseconds in (time.value, time.high, time.low))
+    return Point(name, kind, precision, work.flops / work.bytes, rate, low, high, time.n)
 
 
 def svg(result: Result) -> str:
     """The picture, or a sentence where nothing was measured that it could show."""
     found = points(result)
     peaks = best_rates(result)
-    bandwidth = max((k.bytes / k.seconds for k in result.kernels if k.group == "memory"), default=None)
+    bandwidth = max((k.work.bytes / k.work.seconds for k in result.kernels if k.group == "memory"), default=None)
     if not found or not peaks or bandwidth is None:
         return "<p>No roofline: it needs a matrix product and the memory bandwidth.</p>"
     axes = span(found, peaks, bandwidth)
@@ -71,7 +78,10 @@ def svg(result: Result) -> str:
     for precision, peak in peaks.items():
         parts += roof(axes, precision, peak, bandwidth)
     labelled = {diagnosis.step for diagnosis in result.diagnoses}
-    parts += [mark(axes, point, point.name in labelled) for point in found]
+    for point in found:
+        roof_of = peaks.get(point.precision)
+        above = None if roof_of is None else min(roof_of, bandwidth * point.intensity)
+        parts.append(mark(axes, point, above, point.name in labelled))
     return "\n".join([*parts, "</svg>"])
 
 
@@ -80,7 +90,7 @@ def best_rates(result: Result) -> dict[str, float]:
     best: dict[str, float] = {}
     for kernel in result.kernels:
         if kernel.group == "matmul":
-            best[kernel.precision] = max(best.get(kernel.precision, 0.0), kernel.flops / kernel.seconds)
+            best[kernel.precision] = max(best.get(kernel.precision, 0.0), kernel.work.flops / kernel.work.seconds)
     return best
 
 
@@ -128,10 +138,15 @@ def roof(axes: Axes, precision: str, peak: float, bandwidth: float) -> list[str]
     ]
 
 
-def mark(axes: Axes, point: Point, labelled: bool) -> str:
-    """A circle for a kernel, a diamond for a step; the name and the figures on hovering and for screen readers."""
+def mark(axes: Axes, point: Point, above: float | None, labelled: bool) -> str:
+    """A circle for a kernel, a diamond for a step; the name and the figures on hovering and for screen readers.
+
+    `above`: the roof over the point, in FLOP/s.
+    """
     x, y = axes.x(point.intensity), axes.y(point.rate)
-    about = f"{point.name}: {prefixed(point.rate, 3)}FLOP/s at {point.intensity:.3g} FLOP/B"
+    spread = f"{prefixed(point.low, 3)}FLOP/s to {prefixed(point.high, 3)}FLOP/s, n {point.n}"
+    limit = "no roof of its precision was measured" if above is None else f"the roof is at {prefixed(above, 3)}FLOP/s"
+    about = f"{point.name}: {prefixed(point.rate, 3)}FLOP/s ({spread}) at {point.intensity:.3g} FLOP/B; {limit}"
     if point.kind == "kernel":
         shape = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
     else:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from app.benchmark.figure import Figure, Limit, duration, rate, single
 from app.benchmark.limits import Limits
 from app.benchmark.machine import device_memory
-from app.benchmark.results import Figure, Gate, Limit, duration, rate, single
+from app.benchmark.results import Gate
 from app.benchmark.timer import Timing
 from app.models.peaks import Precision
 
 _MIB = 1 << 20
+PAY_BACK = "pay-back for one shape"
 
 
 def step_figures(
@@ -40,16 +42,20 @@ def step_figures(
 
 
 def compile_figures(first_seconds: float, compiled: Timing, eager: Timing | None) -> dict[str, Figure]:
-    """What compiling cost, and after how many steps it has paid back; the latter only where it does."""
+    """What compiling cost, and after how many steps it has paid back; the latter only where it does.
+
+    It is the cost of one shape of batch: where batches differ in shape, each new one is compiled too.
+    """
     cost = max(0.0, first_seconds - compiled.median)
-    figures = {"compile": single(cost, "s", Limit(0.0, "a compiler that takes no time"))}
+    figures = {"compile for one shape": single(cost, "s", Limit(0.0, "a compiler that takes no time"))}
     if eager and eager.median > compiled.median:
         steps = cost / (eager.median - compiled.median)
-        figures["pay-back"] = single(steps, "steps", Limit(0.0, "a compiler that takes no time"))
+        figures[PAY_BACK] = single(steps, "steps", Limit(0.0, "a compiler that takes no time"))
     return figures
 
 
 def gate_text(gate: Gate) -> str:
     """What the gate compared."""
-    away = abs(gate.loss - gate.reference) / max(abs(gate.reference), 1e-6)
-    return f"loss {gate.loss:.6g} against {gate.reference:.6g} in float32: {away:.1e} away, {gate.tolerance:g} allowed"
+    loss, away = gate.loss, gate.away
+    beside = f"loss {loss.value:.6g} against {loss.limit.value:.6g} in float32"
+    return f"{beside}: {away.value:.2g}% away, {away.limit.value:.2g}% allowed"

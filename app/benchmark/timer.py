@@ -84,6 +84,22 @@ class CudaClock:
         return float(self._start.elapsed_time(self._end)) / 1e3 / repeats
 
 
+class EnqueueClock:
+    """The host's time to hand work to a device that goes on without it; `wait` lets the device finish.
+
+    A sample is one call: behind many of them the queue is full, and the host waits for the device after all.
+    """
+
+    def __init__(self, wait: Call) -> None:
+        self._wait = wait
+
+    def seconds(self, call: Call, repeats: int) -> float:
+        self._wait()
+        start = time.perf_counter_ns()
+        call()
+        return (time.perf_counter_ns() - start) / 1e9
+
+
 def clock_for(device: torch.device, flush: bool = False) -> Clock:
     """The clock that a device's work is timed with."""
     return CudaClock(device, flush) if device.type == "cuda" else HostClock()

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
+from app.benchmark.figure import Figure, Limit, Work, counted, single
 from app.benchmark.results import (
     BENCHMARK_VERSION,
     Diagnosis,
-    Figure,
-    Gate,
     Kernel,
     Lever,
-    Limit,
     Noise,
     Part,
     Result,
     Skipped,
     Step,
+    gate,
 )
 
-QUIET = Noise(ratio=0.004, spread=0.03, drift=0.01, waited=0.001, stolen=0.0)
 UNKNOWN = Limit(None, "a CPU has no datasheet rate")
+
+
+def percent(value: float, most: float) -> Figure:
+    return Figure(value, "%", 0.5 * value, value, 3, Limit(most, "the most to believe", ceiling=True), "lower")
+
+
+QUIET = Noise(percent(0.4, 3), percent(3, 20), percent(1, 5), percent(0.1, 5), percent(0, 5))
 
 
 def figure(value: float = 100.0, unit: str = "GFLOP/s", spread: float = 0.02, n: int = 50) -> Figure:
@@ -33,31 +40,41 @@ def milliseconds(value: float, spread: float = 0.02, n: int = 50) -> Figure:
     return Figure(value, "ms", value * (1 - spread / 2), value * (1 + spread / 2), n, limit, "lower")
 
 
-def step(precision: str = "bf16", compiled: bool = False, seconds: float = 0.05, recipe: str = "sentiment") -> Step:
+def work(seconds: float, flops: float, moved: float) -> Work:
+    """A step or a kernel of so many seconds."""
+    return Work(milliseconds(seconds * 1e3), counted(flops, "FLOP", "by hand"), counted(moved, "B", "by hand"))
+
+
+def step(
+    precision: str = "bf16",
+    compiled: bool = False,
+    seconds: float = 0.05,
+    recipe: str = "sentiment",
+    moved: float = 1e9,
+) -> Step:
     return Step(
         recipe=recipe,
         precision=precision,
         compiled=compiled,
-        gate=Gate(0.7001, 0.7, 0.02),
+        gate=gate(0.7001, 0.7, 0.02),
         figures={"time": milliseconds(seconds * 1e3)},
-        seconds=seconds,
-        flops=4e9,
-        bytes=1e9,
-        operators=500,
+        work=work(seconds, 4e9, moved),
+        operators=counted(500, "operators", "by hand"),
     )
 
 
 def result(rate: float = 100.0) -> Result:
+    cube = "2048x2048x2048"
     kernels = (
-        Kernel("matmul fp32 2048x2048x2048", "matmul", "fp32", "cube", {"rate": figure(rate)}, 0.17, 17e9, 50e6),
-        Kernel("matmul bf16 2048x2048x2048", "matmul", "bf16", "cube", {"rate": figure(3 * rate)}, 0.06, 17e9, 25e6),
-        Kernel("memory triad", "memory", "fp32", "3 arrays", {"bandwidth": figure(24.0, "GB/s")}, 0.03, 1.3e8, 8e8),
+        Kernel(f"matmul fp32 {cube}", "matmul", "fp32", "cube", {"rate": figure(rate)}, work(0.17, 17e9, 50e6)),
+        Kernel(f"matmul bf16 {cube}", "matmul", "bf16", "cube", {"rate": figure(3 * rate)}, work(0.06, 17e9, 25e6)),
+        Kernel("memory triad", "memory", "fp32", "3 arrays", {"bandwidth": figure(24, "GB/s")}, work(0.03, 1.3e8, 8e8)),
     )
     own = step()
     diagnosis = Diagnosis(
         step=own.name,
-        parts=(Part("compute", 0.6), Part("memory", 0.3)),
-        levers=(Lever("trainer.compile=true", 1.2, False),),
+        parts=(Part("compute", percent(60, 100)), Part("memory", percent(30, 100))),
+        levers=(Lever("trainer.compile=true", single(1.2, "times as fast", UNKNOWN, "higher"), False),),
         sentence=f"{own.name} is compute-bound: 60% of the time are matrix products on useful tokens.",
     )
     return Result(
@@ -82,5 +99,21 @@ def result(rate: float = 100.0) -> Result:
 
 def noisy(found: Result) -> Result:
     return replace(
-        found, noise=replace(QUIET, ratio=0.09, reasons=("the same call timed twice in turns differs: 9.0%",))
+        found, noise=replace(QUIET, ratio=percent(9, 3), reasons=("the same call timed twice in turns differs: 9.0%",))
     )
+
+
+FIGURE = {"value", "unit", "low", "high", "n", "limit", "better"}
+
+
+def bare_numbers(found: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Where numbers lie in JSON that are in no figure."""
+    if isinstance(found, dict) and found.keys() == FIGURE:
+        assert found["unit"] and found["limit"]["source"]
+        assert found["low"] <= found["value"] <= found["high"]
+    elif isinstance(found, (dict, list)):
+        items = found.items() if isinstance(found, dict) else enumerate(found)
+        for key, item in items:
+            yield from bare_numbers(item, (*path, str(key)))
+    elif isinstance(found, (int, float)) and not isinstance(found, bool):
+        yield path

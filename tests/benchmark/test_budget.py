@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+import torch
 
 from app.benchmark.budget import Budget, parse_seconds
 from app.errors import ConfigError
@@ -36,3 +37,21 @@ def test_a_part_is_within_the_whole_and_shares_its_list() -> None:
     assert part.seconds <= 10
     part.skip("x", "because")
     assert [item.name for item in whole.skipped] == ["x"]
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def test_a_failure_is_noted_by_its_first_line_and_the_rest_goes_on() -> None:
+    budget = Budget(10)
+    with budget.guard("attention"):
+        fail(RuntimeError("\nCUDA out of memory.\nTried to allocate ...\n"))
+    with budget.guard("quiet"):
+        fail(torch.cuda.OutOfMemoryError())
+    assert [(item.name, item.reason) for item in budget.skipped] == [
+        ("attention", "CUDA out of memory."),
+        ("quiet", "OutOfMemoryError"),
+    ]
+    with pytest.raises(ValueError, match="a bug"), budget.guard("x"):
+        fail(ValueError("a bug"))

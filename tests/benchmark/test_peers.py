@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from app.benchmark import noise
+from app.benchmark.noise import Check
+from app.benchmark.timer import Timing
 from benchmarks import peers
 from benchmarks.gpt2_step import VOCABULARY, byte_tokenizer
+from tests.benchmark.made import bare_numbers, result
+
+TIMING = Timing(1.0, 1.0, 1.0, 9)
 
 
 def test_the_first_examples_are_lines_or_sentences(tmp_path: Path) -> None:
@@ -64,11 +71,12 @@ def raced(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_ratios_limits_and_noise_are_worked_out(raced: Any) -> None:
     found = raced({})
-    assert found["ratios"]["trainer-default"]["median"] == pytest.approx(100 / 30)
-    assert found["ratios"]["trainer-best"]["median"] == pytest.approx(100 / 75)
-    assert found["self_against_self"]["median"] == pytest.approx(100 / 101)
-    assert found["limits"]["bf16"] == pytest.approx(4e11 / (6 * peers.MULTIPLYING * 20))
-    assert found["equal_scores"] and json.dumps(found)
+    assert found["ratios"]["trainer-default"].value == pytest.approx(100 / 30)
+    assert found["ratios"]["trainer-best"].value == pytest.approx(100 / 75)
+    assert found["self_against_self"].value == pytest.approx(100 / 101)
+    assert found["limits"]["bf16"].value == pytest.approx(4e11 / (6 * peers.MULTIPLYING * 20))
+    assert found["limits"]["bf16"].n == found["matmul"]["bf16"].n == 3
+    assert found["equal_scores"] and json.dumps(peers.plain(found))
     page = peers.race_page("sentiment", found)
     assert page.count(": reached.") == 2 and "Equal scores on dev: passed" in page
 
@@ -90,3 +98,44 @@ def test_the_byte_tokenizer_has_gpt2s_size_and_reads_any_text(tmp_path: Path) ->
     assert tokenizer.get_vocab_size() == VOCABULARY
     ids = tokenizer.encode("naïve — 東京\n").ids
     assert len(ids) == len("naïve — 東京\n".encode()) and max(ids) < 256
+
+
+def test_every_number_of_a_race_is_in_a_figure_or_raw(raced: Any) -> None:
+    found = peers.plain(raced({}))
+    assert found.pop("raw")
+    assert list(bare_numbers(found)) == []
+
+
+def test_an_end_in_one_task_keeps_those_before(
+    raced: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = raced({})
+
+    def second_fails(task: str, *_: Any) -> tuple[dict[str, Any], str]:
+        if task == "ner":
+            raise SystemExit("benchmarks.sides failed")
+        return done, peers.race_page(task, done)
+
+    monkeypatch.setattr(peers, "DATA", tmp_path)
+    monkeypatch.setattr(peers, "measured", second_fails)
+    monkeypatch.setattr(noise, "check", lambda *_: Check(TIMING, TIMING, 0.0, 0.0))
+    with pytest.raises(SystemExit, match="failed"):
+        peers.main(["--tasks", "sentiment", "ner", "--out", str(tmp_path / "out")])
+    (kept,) = (tmp_path / "out").glob("*.json")
+    assert json.loads(kept.read_text())["sentiment"]["speeds"]["ours"]["unit"] == "sentences/s"
+    assert "## sentiment" in kept.with_suffix(".md").read_text()
+
+
+def test_lightnings_cost_is_taken_where_each_recipe_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("app.finetune.session.prepare", lambda recipe: recipe)
+    seen = {}
+
+    def overhead(session: Any, device: torch.device, seconds: float) -> Any:
+        seen[session.name] = device.type
+        return result().kernels[0]
+
+    monkeypatch.setattr("app.benchmark.overhead.lightning_overhead", overhead)
+    found = peers.overheads(seconds=0.1)
+    assert seen == {"hello-linear": "cpu", "gpt-char": "cuda", "sentiment": "cuda"}
+    assert "hello-linear" in peers.overhead_page(found)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from app.benchmark.page import page
-from app.benchmark.report import markdown, number, percent, row, rows, terminal, verdict
+from app.benchmark.page import bars, page
+from app.benchmark.report import explained, markdown, number, percent, row, rows, terminal, verdict
 from app.benchmark.results import Result
 from tests.benchmark.made import figure, noisy, result
 
@@ -72,6 +73,23 @@ def test_the_terminal_has_every_figure_with_unit_spread_and_limit() -> None:
     lines = terminal(result()).splitlines()
     step = next(line for line in lines if line.startswith("sentiment fp32 eager"))
     assert re.search(r"110 ms +109 to 111 ms +n 50 +80% of 88 ms", step)
+
+
+@pytest.mark.parametrize("show", [markdown, page])
+def test_the_diagnosis_in_numbers_has_unit_spread_and_limit(show: Callable[[Result], str]) -> None:
+    text = show(result())
+    for found in explained(result().diagnoses):
+        assert found.limit and all(cell in text for cell in found.cells)
+    assert "60 %" in text and "30 to 60 %" in text
+
+
+def test_every_bar_has_unit_spread_count_and_limit() -> None:
+    drawn = bars(result().steps)
+    assert "fp32 eager: 110 ms (109 to 111, n 50, 80% of 88 ms)" in drawn
+
+
+def test_the_verdict_has_unit_spread_count_and_limit() -> None:
+    assert "self against self 0.4 % (0.2 to 0.4, n 3, 13% of 3 %)" in verdict(result().noise)
 
 
 class Page(HTMLParser):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from app.benchmark.results import Gate, Limit, duration, figures, rate, read, single, write
+from app.benchmark import benchmark
+from app.benchmark.budget import Budget
+from app.benchmark.figure import Limit, duration, rate, single
+from app.benchmark.limits import Limits
+from app.benchmark.results import Kernel, Result, figures, gate, read, write
 from app.benchmark.timer import Timing
 from app.errors import DataError
-from tests.benchmark.made import result
+from tests.benchmark.made import bare_numbers, noisy, result
 
 TIMING = Timing(median=0.5, p10=0.4, p90=0.8, n=20)
 
@@ -38,13 +45,44 @@ def test_a_limit_that_is_not_known_gives_no_share() -> None:
 
 @pytest.mark.parametrize(("loss", "passed"), [(0.70, True), (0.713, True), (0.72, False), (float("nan"), False)])
 def test_the_gate_compares_with_float32(loss: float, passed: bool) -> None:
-    assert Gate(loss, 0.70, 0.02).passed is passed
+    assert gate(loss, 0.70, 0.02).passed is passed
 
 
 def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     made = result()
     write(made, tmp_path / "bench.json")
     assert read(tmp_path / "bench.json") == made
+
+
+METADATA = {("benchmark_version",), ("budget_seconds",), ("used_seconds",)}
+
+
+def written(result: Result, folder: Path) -> Any:
+    write(result, folder / "bench.json")
+    return json.loads((folder / "bench.json").read_text())
+
+
+def test_every_number_in_the_file_is_in_a_figure(tmp_path: Path) -> None:
+    assert set(bare_numbers(written(noisy(result()), tmp_path))) == METADATA
+
+
+def test_every_number_that_is_measured_is_in_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kernels(device: torch.device, limits: Limits, budget: Budget) -> list[Kernel]:
+        limits.measured_flops["fp32"], limits.measured_bandwidth = 1e11, 1e10
+        return list(result().kernels)
+
+    monkeypatch.setattr(benchmark, "measure_kernels", kernels)
+    monkeypatch.setattr(benchmark, "LEAST_SECONDS", 0.0)
+    found = benchmark.run(["hello-linear"], ["trainer.batch_size=64"], Budget(2))
+    assert found.steps and found.diagnoses
+    assert set(bare_numbers(written(found, tmp_path))) == METADATA
+
+
+def test_a_result_of_another_version_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    path.write_text('{"benchmark_version": 1, "noise": {"ratio": 0.1}}')
+    with pytest.raises(DataError, match="version 1; this version, 2, cannot read it"):
+        read(path)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"benchmark_version": "x"}'])

@@ -10,14 +10,15 @@ import torch
 
 from app.benchmark.limits import Limits
 from app.benchmark.roofline import HEIGHT, WIDTH, best_rates, points, prefixed, span, svg
-from tests.benchmark.made import result
+from tests.benchmark.made import result, work
 
 
 def test_every_kernel_that_computes_and_every_step_is_a_point() -> None:
     picture = svg(result())
     assert picture.count("<circle") == 3 and picture.count("<path") == 3
     assert picture.count("<polyline") == 2
-    assert "sentiment bf16 eager: 80 GFLOP/s at 4 FLOP/B" in picture
+    own = "sentiment bf16 eager: 80 GFLOP/s (79.2 GFLOP/s to 80.8 GFLOP/s, n 50) at 4 FLOP/B"
+    assert f"{own}; the roof is at 107 GFLOP/s" in picture
 
 
 def test_the_roof_bends_where_bandwidth_meets_the_peak() -> None:
@@ -33,7 +34,7 @@ def test_the_roof_bends_where_bandwidth_meets_the_peak() -> None:
 
 def test_everything_lies_inside_the_picture() -> None:
     made = result()
-    far = replace(made, steps=(replace(made.steps[0], flops=1e3, bytes=1e9, seconds=10.0),))
+    far = replace(made, steps=(replace(made.steps[0], work=work(seconds=10.0, flops=1e3, moved=1e9)),))
     for x, y in re.findall(r'<circle cx="([-\d.]+)" cy="([-\d.]+)"', svg(far)):
         assert 0 <= float(x) <= WIDTH and 0 <= float(y) <= HEIGHT
     for x, y in re.findall(r'<path d="M([-\d.]+) ([-\d.]+)', svg(far)):

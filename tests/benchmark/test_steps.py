@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,8 @@ from app.benchmark import cells, steps
 from app.benchmark.budget import Budget
 from app.benchmark.limits import Limits
 from app.benchmark.memory_use import PeakMemory
-from app.benchmark.overhead import lightning_overhead
+from app.benchmark.overhead import WITHOUT_END, lightning_overhead
+from app.benchmark.parts import Heads, optimizer
 from app.benchmark.step_figures import compile_figures, step_figures
 from app.benchmark.timer import Timing
 from app.config import load
@@ -31,7 +34,8 @@ def test_a_recipe_is_measured_in_its_precisions_and_diagnosed() -> None:
     budget = Budget(2)
     found = steps.measure_recipe("hello-linear", SETTINGS, CPU, limits(), budget)
     own = next(step for step in found.steps if step.name == "hello-linear fp32 eager")
-    assert own.gate.passed and own.flops > 0 and own.bytes > 0 and own.operators > 10
+    assert own.gate.passed and own.work.flops > 0 and own.work.bytes > 0
+    assert own.operators is not None and own.operators.value > 10
     assert {"time", "useful tokens", "padded tokens", "MFU of measured peak"} <= own.figures.keys()
     assert found.loading.figures["rate"].value > 0
     assert found.diagnosis is not None and found.diagnosis.step == own.name
@@ -81,13 +85,13 @@ def test_mfu_is_useful_work_over_what_the_peak_could_do() -> None:
 def test_compiling_pays_back_only_where_it_gains() -> None:
     eager, faster, slower = (Timing(t, t, t, 5) for t in (0.10, 0.06, 0.20))
     figures = compile_figures(first_seconds=20.06, compiled=faster, eager=eager)
-    assert figures["compile"].value == pytest.approx(20.0)
-    assert figures["pay-back"].value == pytest.approx(500)
-    assert "pay-back" not in compile_figures(20.0, slower, eager)
+    assert figures["compile for one shape"].value == pytest.approx(20.0)
+    assert figures["pay-back for one shape"].value == pytest.approx(500)
+    assert "pay-back for one shape" not in compile_figures(20.0, slower, eager)
 
 
 def test_lightnings_own_cost_is_a_difference_of_neighbours() -> None:
-    session = prepare(load("hello-linear", [*SETTINGS, "trainer.max_epochs=1000000"]))
+    session = prepare(load("hello-linear", [*SETTINGS, "trainer.max_steps=4", *WITHOUT_END]))
     found = lightning_overhead(session, CPU, seconds=0.3)
     assert found.figures["Lightning"].value > 0 and found.figures["bare loop"].value > 0
     assert found.figures["Lightning's own"].n == found.figures["bare loop"].n >= 1
@@ -99,3 +103,79 @@ def test_peak_memory_sees_an_allocation() -> None:
     if peak.bytes is None:
         pytest.skip("this kernel does not keep a peak that can be reset")
     assert peak.bytes > 48 << 20
+
+
+@pytest.mark.parametrize(
+    ("loading", "step", "workers", "wait"), [(0.03, 0.1, 0, 0.03), (0.03, 0.1, 2, 0.0), (0.15, 0.1, 2, 0.05)]
+)
+def test_a_step_waits_for_what_its_workers_could_not_make_ready(
+    loading: float, step: float, workers: int, wait: float
+) -> None:
+    assert steps.input_wait(loading, step, workers) == pytest.approx(wait)
+
+
+def test_batches_of_a_burst_count_with_their_mean() -> None:
+    assert steps.arrivals([0.0, 0.0, 0.3] * 4, workers=3) == pytest.approx([0.1] * 4)
+    assert steps.arrivals([0.1, 0.2], workers=0) == [0.1, 0.2]
+    assert steps.arrivals([0.4], workers=8) == [0.4]
+
+
+def test_a_step_that_cannot_run_is_left_out_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "build_cell", broken_where(lambda precision: precision != "fp32"))
+    budget = Budget(3)
+    found = steps.measure_recipe("hello-linear", SETTINGS, CPU, limits(), budget)
+    assert {step.precision for step in found.steps} == {"fp32"} and found.diagnosis
+
+
+def test_without_float32s_loss_there_is_no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "build_cell", broken_where(lambda precision: precision == "fp32"))
+    monkeypatch.setattr(cells, "PRECISIONS", ("fp32", "bf16"))
+    monkeypatch.setattr(cells, "_is_possible", lambda *_: True)
+    budget = Budget(3)
+    found = steps.measure_recipe("hello-linear", SETTINGS, CPU, limits(), budget)
+    assert found.steps == [] and found.diagnosis is None
+    why = {item.name: item.reason for item in budget.skipped}
+    assert why["hello-linear fp32 eager"] == "torch could not run it: no memory"
+    assert "no loss of the eager float32 step" in why["hello-linear bf16 eager"]
+
+
+def broken_where(fails: Callable[[str], bool]) -> Callable[..., cells.Cell]:
+    """`build_cell` that has no memory for some precisions."""
+    build = cells.build_cell
+
+    def broken(name: str, settings: Sequence[str], *rest: Any) -> cells.Cell:
+        if any(fails(word.partition("=")[2]) for word in settings[-2:-1]):
+            raise RuntimeError("no memory\nand a page of advice")
+        return build(name, settings, *rest)
+
+    return broken
+
+
+def test_a_count_or_a_timing_that_fails_loses_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("an operator without a meta form")
+
+    monkeypatch.setattr(steps, "count_traffic", fail)
+    budget = Budget(2)
+    found = steps.measure_recipe("hello-linear", SETTINGS, CPU, limits(), budget)
+    assert found.steps and all(step.operators is None and step.work.traffic is None for step in found.steps)
+    assert any("bytes of hello-linear" in item.name and "meta form" in item.reason for item in budget.skipped)
+    monkeypatch.setattr(steps, "time_cells", fail)
+    assert steps.measure_recipe("hello-linear", SETTINGS, CPU, limits(), Budget(1)).steps == []
+
+
+def test_the_attention_of_a_transformer_is_that_of_its_batch() -> None:
+    recipe = load("gpt-char", ["trainer.batch_size=3", "model.layers=1", "data.length=16"])
+    session = prepare(recipe)
+    heads = steps.heads_of(session, next(iter(session.train_loader)))
+    assert heads == Heads("recipe gpt-char", B=3, H=4, T=16, D=32, causal=True)
+    linear = prepare(load("hello-linear", SETTINGS))
+    assert steps.heads_of(linear, next(iter(linear.train_loader))) is None
+
+
+def test_the_packages_own_optimizer_stands_beside_torchs() -> None:
+    budget = Budget(5)
+    sizes = [(16, 48), (48,)]
+    found = {kernel.name: kernel for kernel in optimizer("AdamW x", sizes, limits(), budget, 0.2)}
+    assert {"optimizer AdamW x blocked", "optimizer AdamW x for-loop"} <= found.keys()
+    assert found["optimizer AdamW x blocked"].work.bytes == 28 * (16 * 48 + 48)

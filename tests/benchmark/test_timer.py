@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.benchmark.timer import HostClock, measure, percentile, settled, summarize, warm_up
+from app.benchmark.timer import EnqueueClock, HostClock, measure, percentile, settled, summarize, warm_up
 
 
 class FakeClock:
@@ -95,3 +95,8 @@ def test_percentiles_are_numpys(values: list[float], share: float) -> None:
 def test_a_summary_holds_the_spread() -> None:
     timing = summarize([float(n) for n in range(1, 12)])
     assert (timing.p10, timing.median, timing.p90, timing.n) == (2.0, 6.0, 10.0, 11)
+
+
+def test_the_hosts_time_does_not_count_the_wait_for_the_device() -> None:
+    clock = EnqueueClock(lambda: time.sleep(0.02))
+    assert 0.002 <= clock.seconds(lambda: time.sleep(0.002), repeats=7) < 0.01, "one call, and no wait"

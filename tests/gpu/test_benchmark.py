@@ -62,7 +62,7 @@ def test_no_rate_exceeds_the_datasheet_and_the_best_is_near_it() -> None:
 
 
 def test_transfers_from_pinned_memory_are_no_slower() -> None:
-    kernels = {kernel.name: kernel.seconds for kernel in memory.transfers(GPU, Budget(60), 6)}
+    kernels = {kernel.name: kernel.work.seconds for kernel in memory.transfers(GPU, Budget(60), 6)}
     assert kernels["transfer host to device pinned"] <= 1.1 * kernels["transfer host to device pageable"]
 
 
@@ -73,13 +73,24 @@ def test_the_card_is_described_with_its_state() -> None:
 
 
 def test_the_self_check_runs_on_the_card() -> None:
-    assert noise.judge([noise.check(GPU, 1.0), noise.check(GPU, 1.0)]).spread >= 0
+    assert noise.judge([noise.check(GPU, 1.0), noise.check(GPU, 1.0)]).spread.value >= 0
 
 
 def test_peak_memory_sees_an_allocation() -> None:
     with PeakMemory(GPU) as peak:
         torch.empty(256 << 20, dtype=torch.uint8, device=GPU)
     assert peak.bytes is not None and 256 << 20 <= peak.bytes < 300 << 20
+
+
+def test_a_bare_step_in_fp16_takes_the_scalers_factor_out_once() -> None:
+    session = prepare(load("gpt-char", ["trainer.precision=fp16"]))
+    loop = BareLoop.alone(session, GPU)
+    assert getattr(loop.optimizer, "_step_supports_amp_scaling", False), "AdamW on a card is the fused one"
+    before = [parameter.detach().clone() for parameter in session.model.parameters()]
+    batches = [batch for batch, _ in zip(session.train_loader, range(5))]
+    for batch in batches:
+        loop.step([batch])
+    assert any(not torch.equal(old, new) for old, new in zip(before, session.model.parameters()))
 
 
 def device_shares(loop: BareLoop, micro: Any) -> tuple[float, float]:
@@ -103,11 +114,11 @@ def test_the_diagnosis_agrees_with_a_profiler() -> None:
     limits, budget = Limits.of(GPU), Budget(300)
     for kernel in matmul.sweep(GPU, limits, budget, 20):
         best = limits.measured_flops.get(kernel.precision, 0.0)  # type: ignore[call-overload]
-        limits.measured_flops[kernel.precision] = max(best, kernel.flops / kernel.seconds)  # type: ignore[index]
-    limits.measured_bandwidth = max(k.bytes / k.seconds for k in memory.bandwidth(GPU, limits, budget, 3))
-    found = measure_recipe("hello-linear", settings, GPU, limits, budget)
+        limits.measured_flops[kernel.precision] = max(best, kernel.work.flops / kernel.work.seconds)  # type: ignore[index]
+    limits.measured_bandwidth = max(k.work.bytes / k.work.seconds for k in memory.bandwidth(GPU, limits, budget, 3))
+    found = measure_recipe("gpt-char", settings, GPU, limits, budget)
     assert found.diagnosis is not None
-    session = prepare(load("hello-linear", settings))
+    session = prepare(load("gpt-char", settings))
     loop = BareLoop.alone(session, GPU)
     busy, products = device_shares(loop, typical([next(iter(session.train_loader))], 1))
     bound = found.diagnosis.parts[0].bound
