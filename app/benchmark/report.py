@@ -113,7 +113,7 @@ def markdown(result: Result) -> str:
     parts = [f"# Benchmark: {title(result)}", setting(result), f"`{result.command}`", verdict(result.noise)]
     if result.diagnoses:
         parts += ["## Diagnosis", *(f"- {diagnosis.sentence}" for diagnosis in result.diagnoses)]
-        parts += [table(HEADINGS, [row.cells for row in explained(result.diagnoses)])]
+        parts += [table(HEADINGS, [line.cells for line in explained(result.diagnoses)])]
     peaks = [row(f"matmul {precision}", "highest rate", peak) for precision, peak in result.measured_peaks.items()]
     for heading, found in (
         ("Measured peaks", peaks),
@@ -121,7 +121,7 @@ def markdown(result: Result) -> str:
         ("Kernels", rows(result.kernels)),
     ):
         if found:
-            parts += [f"## {heading}", table(HEADINGS, [row.cells for row in found])]
+            parts += [f"## {heading}", table(HEADINGS, [line.cells for line in found])]
     if result.skipped:
         parts += ["## Not measured", table(("what", "why"), [(item.name, item.reason) for item in result.skipped])]
     facts = {**result.hardware, **{f"{name}, before": value for name, value in result.state_before.items()}}
