@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
 from app.data.encode import EncodedTexts, class_names
-from app.data.files import Columns, find_file
+from app.data.files import Columns, read_texts
+from app.errors import DataError
 from app.finetune.encoder import TextTask
 from app.finetune.task import Forward, Judged, Loss, Scores, Split, weighted_loss
 from app.models import pretrained
@@ -34,9 +35,13 @@ class TextClassificationTask(TextTask[TextClassification]):
         """A file as token ids; the classes are those of the training file."""
         if (name := self.file_of(split)) is None:
             return None
-        find_file(name)  # where the training file is bad, this one may be missing as well
         data = self.recipe.data
-        self.classes = self.classes or class_names(data.train, Columns(data.text, data.label))
+        columns = Columns(data.text, data.label)
+        try:
+            self.classes = self.classes or class_names(data.train, columns)
+        except DataError:
+            read_texts(name, columns)  # a bad training file is not to hide what is wrong with this one
+            raise
         return self.encoded(name, split, self.classes)
 
     def model(self) -> nn.Module:

@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
-from app.data.corpus import Corpus, corpus
+from app.data.corpus import Corpus, corpora, corpus
 from app.data.packing import IGNORED, Windows, pack
 from app.data.vocabulary import Vocabulary, learned, vocabulary_in
-from app.errors import ConfigError, ModelError, Problem
+from app.errors import ConfigError, DataError, ModelError, Problem
 from app.finetune.sampling import Reader
 from app.finetune.task import Forward, Judged, Scores, Split, Task, weighted_loss
-from app.models.fetch import model_folder
+from app.models.fetch import tokenizer_folder
 from app.schema import CausalLanguageModel, LanguageModel
 
 R = TypeVar("R", bound=Union[LanguageModel, CausalLanguageModel])
@@ -55,7 +55,12 @@ class LanguageTask(Task[R]):
         if context is not None and length > context:
             what = f"data.length={length} is more than the {context} tokens that the model can read"
             raise ConfigError(Problem(what, f"say data.length={context} or less"))
-        return pack(text, self.vocabulary, length, data.stride if split == "train" else None)
+        try:
+            vocabulary = self.vocabulary
+        except DataError:
+            text.documents()  # a bad training text is not to hide what is wrong with this one
+            raise
+        return pack(text, vocabulary, length, data.stride if split == "train" else None)
 
     @abstractmethod
     def context(self) -> int | None:
@@ -93,11 +98,7 @@ class LanguageTask(Task[R]):
     def _corpora(self) -> dict[str, Corpus]:
         """The text of each split that there is."""
         data = self.recipe.data
-        if data.dev:
-            texts = {"train": corpus(data.train, data.text), "dev": corpus(data.dev, data.text)}
-        else:
-            texts = {"train": corpus(data.train, data.text, "head"), "dev": corpus(data.train, data.text, "tail")}
-        return {**texts, "test": corpus(data.test, data.text)} if data.test else texts
+        return corpora(data.train, data.dev, data.test, data.text)
 
     def _vocabulary(self) -> Vocabulary:
         model, data = self.recipe.model, self.recipe.data
@@ -112,4 +113,4 @@ class LanguageTask(Task[R]):
             return learned(kind, 0, [corpus(name, data.text) for name in names])
         if kind == "bpe":
             return learned(kind, model.vocab_size, [self._corpora()["train"]])
-        return vocabulary_in(model_folder(kind, model.revision if kind == own else None, weights=False))
+        return vocabulary_in(tokenizer_folder(kind, model.revision if kind == own else None))

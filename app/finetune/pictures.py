@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from app import atomic
 from app.data.batch import Batch, DataSet
-from app.data.images import Images, labelled, unlabelled
+from app.data.images import Images, labelled_splits, unlabelled
 from app.errors import DataError, Problem
 from app.finetune.classification import confusion, per_class, tables_of
 from app.finetune.task import Forward, Judged, Loss, Scores, Split, Task, weighted_loss
@@ -102,11 +102,9 @@ class ImageClassificationTask(Task[ImageClassification]):
 
     def _divided(self) -> dict[Split, Images]:
         data, seed = self.recipe.data, self.recipe.seed
-        train = labelled(data.train, data.side, data.channels)
-        named = {"dev": data.dev, "test": data.test}
-        read = {
-            split: labelled(name, data.side, data.channels, split == "test") for split, name in named.items() if name
-        }
+        named = {"train": data.train, "dev": data.dev, "test": data.test}
+        read = labelled_splits({split: name for split, name in named.items() if name}, data.side, data.channels)
+        train = read.pop("train")
         self.classes = self.classes or train.classes
         for name, images in {"train": train, **read}.items():
             if images.classes != self.classes:

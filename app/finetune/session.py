@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,7 +26,8 @@ from torch.utils.data import DataLoader
 from app.compat import leave_memory_unfilled
 from app.data.batch import Batch, DataSet
 from app.data.batching import Batches, Cut, loader
-from app.errors import ConfigError, DataError, Problem
+from app.data.gather import all_of
+from app.errors import ConfigError, Problem
 from app.finetune import precision
 from app.finetune.allocator import keep_freed_memory
 from app.finetune.compiling import compiled
@@ -137,18 +139,9 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
 
 def splits_of(task: Task[Any]) -> Splits:
     """The data of a recipe, encoded. Raises DataError with the problems of every split."""
-    found: dict[Split, DataSet | None] = {}
-    problems: list[Problem] = []
-    for split in get_args(Split):
-        try:
-            found[split] = task.data(split)
-        except DataError as error:
-            problems += error.problems
-    if problems:
-        raise DataError(*dict.fromkeys(problems))
-    train, dev = found["train"], found["dev"]
+    train, dev, test = all_of(partial(task.data, split) for split in get_args(Split))
     assert train is not None and dev is not None  # the schema asks for both
-    return Splits(train, dev, found["test"])
+    return Splits(train, dev, test)
 
 
 def build_trainer(

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from app.data.batch import Batch, DataSet
 from app.data.encode_tagged import EncodedTags, encode_tagged, encode_words, tag_names
 from app.data.packing import IGNORED
-from app.data.tagged import Keys, read_untagged
+from app.data.tagged import Keys, read_tagged, read_untagged
 from app.data.tags import OUTSIDE, spans_of
+from app.errors import DataError
 from app.finetune.decoding import best_tags
 from app.finetune.encoder import EncoderTask
 from app.finetune.entities import report_of
@@ -42,15 +43,19 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
 
     def data(self, split: Split) -> EncodedTags | None:
         """A file as windows of token ids; the types are those of the training file."""
-        data = self.recipe.data
-        keys = Keys(data.tokens, data.tags)
-        self.names = self.names or tag_names(data.train, keys)
-        if self.tokenizer is None:
-            model = self.recipe.model
-            folder = model_folder(model.name, model.revision, weights=False)
-            self.begin(pretrained.tokenizer_for_words(folder), pretrained.config_in(folder))
         if (name := self.file_of(split)) is None:
             return None
+        data = self.recipe.data
+        keys = Keys(data.tokens, data.tags)
+        try:
+            self.names = self.names or tag_names(data.train, keys)
+        except DataError:
+            read_tagged(name, keys)  # a bad training file is not to hide what is wrong with this one
+            raise
+        if self.tokenizer is None:
+            model = self.recipe.model
+            folder = model_folder(model.name, model.revision, weights=model.pretrained)
+            self.begin(pretrained.tokenizer_for_words(folder), pretrained.config_in(folder))
         encoded = encode_tagged(name, keys, self.tokenizer, self.length, self.names)
         if split == "train":
             self.remember(encoded.ids)

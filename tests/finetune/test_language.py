@@ -130,6 +130,14 @@ def test_gpt2_from_nothing_asks_no_hub(text: Path, tmp_path: Path, monkeypatch: 
         prepare(load("gpt2"))
 
 
+def test_a_tokenizer_comes_from_a_folder_that_holds_nothing_else(text: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer").mkdir()
+    byte_pairs([text.read_text()], 270).save(tmp_path / "tokenizer")
+    sizes = [*TINY, f"data.train={text}", "data.length=16", f"model.tokenizer={tmp_path / 'tokenizer'}"]
+    session = prepare(load("gpt2", ["model.pretrained=false", *sizes]))
+    assert isinstance(session.task, LanguageTask) and len(session.task.vocabulary) <= 270
+
+
 def refused(*_: object) -> Path:
     from app.errors import Problem
 

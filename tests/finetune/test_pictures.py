@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -55,6 +56,26 @@ def test_other_classes_than_those_of_train_are_refused(folder: Path, tmp_path: P
         Image.new("L", (5, 5), 0).save(tmp_path / "other" / name / "0.png")
     with pytest.raises(DataError, match="classes of test are dark, pale"):
         prepare(load("digits-cnn", [f"data.train={folder}", f"data.test={tmp_path / 'other'}", *TINY]))
+
+
+def test_dev_never_is_torchvisions_training_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision
+
+    class Downloaded:
+        classes = ("low", "high")
+
+        def __init__(self, root: str, train: bool, download: bool) -> None:
+            self.data = np.full((40, 4, 4), 40 if train else 200, dtype=np.uint8)
+            self.targets = [0, 1] * 20
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Downloaded)
+    name = "torchvision:MNIST"
+    session = prepare(load("digits-cnn", [f"data.train={name}", f"data.dev={name}", *TINY]))
+    greys = {split: getattr(session.splits, split).pixels for split in ("train", "dev")}
+    assert {split: (int(pixels.min()), int(pixels.max())) for split, pixels in greys.items()} == {
+        "train": (40, 40),
+        "dev": (200, 200),
+    }
 
 
 def test_too_few_images_for_the_parts_are_an_error(tmp_path: Path) -> None:

@@ -32,6 +32,46 @@ def test_missing_files_are_all_named(tmp_path: Path) -> None:
     assert [f"{split}.tsv" in str(raised.value) for split in ("train", "dev")] == [True, True]
 
 
+def said_of(recipe: str, overrides: list[str]) -> str:
+    with pytest.raises(DataError) as raised:
+        splits_of(task_of(load(recipe, overrides)))
+    return str(raised.value)
+
+
+def test_a_bad_training_file_does_not_hide_bad_rows_of_the_others(tmp_path: Path) -> None:
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.tsv").write_bytes(b"fine\tgood\nalone\n\xff\tbad\n")
+    files = [f"data.{split}={tmp_path / split}.tsv" for split in ("train", "dev", "test")]
+    said = said_of("sentiment", files)
+    assert said.count("1 column where 2 are expected") == said.count("is not UTF-8") == 3
+
+
+def test_a_bad_training_file_does_not_hide_bad_tags_of_the_others(tmp_path: Path) -> None:
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.conll").write_text("Ada\tB-PER\nwrote\tO\tO\nmuch\tnothing\n")
+    files = [f"data.{split}={tmp_path / split}.conll" for split in ("train", "dev", "test")]
+    said = said_of("ner", files)
+    assert said.count("3 columns where") == said.count("'nothing' is not a tag") == 3
+
+
+@pytest.mark.parametrize("tokenizer", ["bpe", "characters"])
+def test_a_bad_training_text_does_not_hide_what_is_wrong_with_the_others(tokenizer: str, tmp_path: Path) -> None:
+    for split in ("train", "dev", "test"):
+        (tmp_path / split).write_bytes(b"fine\n\xff\n")
+    files = [f"data.{split}={tmp_path / split}" for split in ("train", "dev", "test")]
+    assert said_of("gpt-char", [f"model.tokenizer={tokenizer}", *files]).count("is not UTF-8") == 3
+
+
+def test_bad_images_of_every_split_are_named(tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        for name in ("a", "b"):
+            (tmp_path / split / name).mkdir(parents=True)
+            (tmp_path / split / name / "0.png").write_bytes(b"no image")
+    files = [f"data.{split}={tmp_path / split}" for split in ("train", "dev", "test")]
+    said = said_of("digits-cnn", files)
+    assert (said.count("not an image"), said.count("no such folder")) == (4, 1)
+
+
 def test_a_regression_has_nothing_to_predict_from_a_file() -> None:
     with pytest.raises(ConfigError, match="nothing to predict"):
         task_of(load("hello-linear")).unlabelled(None)
