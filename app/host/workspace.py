@@ -133,7 +133,8 @@ def open_workspace(
 def _further_warnings(seen: Seen, plan: Plan) -> list[Problem]:
     """What the pre-flight checks found beyond the plan's own warnings."""
     told = "\n".join(warning.what for warning in plan.warnings)
-    results = (r for r in examine(seen) if r.status == "warn" and r.detail not in told)  # a failure stops it, and says why
+    # A check that failed stops what follows, and is told there.
+    results = (r for r in examine(seen) if r.status == "warn" and r.detail not in told)
     return [Problem(result.detail, result.fix) for result in results]
 
 
