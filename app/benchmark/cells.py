@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 
 import torch
 
@@ -138,16 +139,25 @@ def build_cell(
 
 @contextmanager
 def empty_compiler_caches() -> Iterator[None]:
-    """Inductor and Triton find nothing of earlier runs, so that what compiling costs is all of it."""
+    """Inductor and Triton find nothing of earlier runs, so that what compiling costs is all of it.
+
+    The folders stay until the process ends: inductor remembers where the first compilation put its C++ header, and
+    without it every later one fails.
+    """
     names = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
     before = {name: os.environ.get(name) for name in names}
-    with TemporaryDirectory(prefix="bench-compiler-", ignore_cleanup_errors=True) as folder:
-        os.environ.update({name: str(Path(folder, name.lower())) for name in names})
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
+    folder = mkdtemp(dir=_compiled().name)
+    os.environ.update({name: str(Path(folder, name.lower())) for name in names})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@cache
+def _compiled() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="bench-compiler-", ignore_cleanup_errors=True)
 
 
 def wait_for(device: torch.device) -> None:

@@ -64,8 +64,14 @@ def test_compiler_caches_are_empty_inside_and_back_outside(monkeypatch: pytest.M
         inside = os.environ["TORCHINDUCTOR_CACHE_DIR"]
         assert inside != "/cache/inductor" and not Path(inside).exists()
         assert os.environ["TRITON_CACHE_DIR"] != inside
+        header = Path(inside, "header.h")
+        header.parent.mkdir()
+        header.touch()
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/cache/inductor"
     assert "TRITON_CACHE_DIR" not in os.environ
+    assert header.exists(), "inductor goes on to include the header of its first compilation"
+    with cells.empty_compiler_caches():
+        assert os.environ["TORCHINDUCTOR_CACHE_DIR"] != inside
 
 
 def test_a_wrong_recipe_is_the_users_error() -> None:
