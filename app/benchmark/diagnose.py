@@ -114,16 +114,15 @@ def diagnose(found: Findings, others: Sequence[Step], rates: dict[str, float]) -
     unexplained = 1 - sum(of_whole.values())
     most = "at most " if bound == "memory" and found.step.compiled else ""
     sentence = f"{found.step.name} is {bound}-bound: {most}{share:.0%} {_MEANS[bound]}"
+    slow = "kernels that run below what this machine reaches"
+    if found.host_seconds is None:
+        slow = f"dispatching or {slow}, which a CPU does not tell apart in a compiled step"
     if unexplained > share:
-        sentence += (
-            f", as far as limits explain it; {unexplained:.0%} is kernels that run below what this machine reaches."
-        )
+        sentence += f", as far as limits explain it; {unexplained:.0%} is {slow}."
     else:
         sentence += f"; {unexplained:.0%} is explained by no limit." if unexplained > 0.005 else "."
     if found.step.compiled:
         sentence += " What it moves is eager's traffic, an upper bound."
-    if found.host_seconds is None:
-        sentence += " On a CPU a compiled step's dispatching cannot be told from its kernels."
     if choices:
         best = choices[0]
         how = "measured" if best.measured else "at most"
