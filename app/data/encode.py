@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,10 @@ class Ragged:
 
 
 @dataclass(frozen=True)
-class EncodedTexts:
-    """A file of labelled texts as token ids; a `DataSet`."""
+class Encoded:
+    """Token ids of different length; a `DataSet` without labels."""
 
     ids: Ragged
-    labels: np.ndarray[Any, np.dtype[Any]] | None
-    """(N,) index into the class names, or float32 numbers."""
     pad: int
     digest: str
     """sha256 of the file it came from."""
@@ -86,10 +84,21 @@ class EncodedTexts:
         return Batch(
             inputs={"input_ids": torch.from_numpy(rows), "attention_mask": torch.from_numpy(mask.astype(np.int64))},
             index=torch.from_numpy(np.ascontiguousarray(indices)),
-            labels=None if self.labels is None else torch.from_numpy(self.labels[indices]),
             useful=int(lengths.sum()),
             padded=rows.size,
         )
+
+
+@dataclass(frozen=True)
+class EncodedTexts(Encoded):
+    """A file of texts, labelled or not, as token ids."""
+
+    labels: np.ndarray[Any, np.dtype[Any]] | None = None
+    """(N,) index into the class names, or float32 numbers."""
+
+    def __getitem__(self, indices: np.ndarray[Any, Any]) -> Batch:
+        batch = super().__getitem__(indices)
+        return batch if self.labels is None else replace(batch, labels=torch.from_numpy(self.labels[indices]))
 
 
 def file_digest(path: Path) -> str:
@@ -155,7 +164,7 @@ def encode_texts(
         return [ids.flat, ids.offsets, labels]
 
     flat, offsets, labels = arrays("encoded", key, ("flat", "offsets", "labels"), encoded)
-    return EncodedTexts(Ragged(flat, offsets), labels, tokenizer.pad_token_id or 0, digest)
+    return EncodedTexts(Ragged(flat, offsets), tokenizer.pad_token_id or 0, digest, labels)
 
 
 def _not_one_of(classes: Sequence[str]) -> WrongLabel:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 
 from app.data.batch import Batch
 from app.data.cache import arrays
-from app.data.encode import Ragged, definition, file_digest
+from app.data.encode import Encoded, Ragged, definition, file_digest
 from app.data.files import Faults, find_file
 from app.data.packing import IGNORED
 from app.data.tagged import Keys, read_tagged
@@ -29,38 +29,20 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class EncodedTags:
+class EncodedTags(Encoded):
     """Sentences of words as windows of token ids; a `DataSet` whose examples are windows."""
 
-    ids: Ragged
     labels: Ragged
     """Class of each kept word at its first token, `IGNORED` at every other; where there are no tags, class 0."""
     sentences: np.ndarray[Any, np.dtype[np.int64]]
     """(N,) sentence of each window; the windows of a sentence follow each other."""
-    pad: int
-    digest: str
     words: Sequence[Sequence[str]] = field(default=(), repr=False)
     """The sentences themselves, where they are to be given back (predict)."""
 
-    @property
-    def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        return self.ids.lengths
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
     def __getitem__(self, indices: np.ndarray[Any, Any]) -> Batch:
-        rows, lengths = self.ids.padded(indices, self.pad)
         labels, _ = self.labels.padded(indices, IGNORED)
-        mask = np.arange(rows.shape[1]) < lengths[:, None]
-        return Batch(
-            inputs={"input_ids": torch.from_numpy(rows), "attention_mask": torch.from_numpy(mask.astype(np.int64))},
-            index=torch.from_numpy(np.ascontiguousarray(indices)),
-            labels=torch.from_numpy(labels),
-            useful=int(lengths.sum()),
-            padded=rows.size,
-            counted=int((labels != IGNORED).sum()),
-        )
+        counted = int((labels != IGNORED).sum())
+        return replace(super().__getitem__(indices), labels=torch.from_numpy(labels), counted=counted)
 
     def truth(self, window: int) -> list[int]:
         """Classes of the words that a window answers for."""
@@ -95,7 +77,8 @@ def encode_tagged(name: str, keys: Keys, tokenizer: Any, max_length: int, names:
         return [built.ids.flat, built.labels.flat, built.ids.offsets, built.sentences]
 
     ids, labels, offsets, owners = arrays("encoded", key, ("ids", "labels", "offsets", "sentences"), encoded)
-    return EncodedTags(Ragged(ids, offsets), Ragged(labels, offsets), owners, tokenizer.pad_token_id or 0, digest)
+    pad = tokenizer.pad_token_id or 0
+    return EncodedTags(Ragged(ids, offsets), pad, digest, Ragged(labels, offsets), owners)
 
 
 def encode_words(
@@ -127,7 +110,7 @@ def encode_words(
     if cut:
         log.warning("%d words have more than %d tokens: their first %d stand for them", cut, room, room)
     pad = tokenizer.pad_token_id or 0
-    return EncodedTags(Ragged.of(ids), Ragged.of(targets), np.array(owners, dtype=np.int64), pad, "", sentences)
+    return EncodedTags(Ragged.of(ids), pad, "", Ragged.of(targets), np.array(owners, dtype=np.int64), sentences)
 
 
 def _check_types(sentences: Sequence[Sentence], places: dict[str, int], faults: Faults) -> None:

@@ -95,4 +95,4 @@ class TextTask(EncoderTask[T]):
     def unlabelled(self, name: str | None) -> DataSet:
         texts = read_plain(name, self.recipe.data.text)
         ids = tokenize(self.tokenizer, texts, self.length)
-        return EncodedTexts(ids, None, self.tokenizer.pad_token_id or 0, "")
+        return EncodedTexts(ids, self.tokenizer.pad_token_id or 0, "")

@@ -22,31 +22,20 @@ from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
 from app.runs.folder import Run
+from app.runs.records import Recorder
 from app.schema import Recipe
 
 SECONDS = 20  # that a service may take to answer at the start
 
 
-class Forgiving(Logger):
-    """A tracker that is started when it is needed and dropped when it fails."""
+class Forgiving(Recorder):
+    """A tracker that is started, with the recipe, when it is needed and dropped when it fails."""
 
     def __init__(self, title: str, start: Callable[[], Logger]) -> None:
-        super().__init__()
-        self.title, self.start = title, start
+        super().__init__(title)
+        self.start = start
         self.tracker: Logger | None = None
         self.failed = False
-
-    @property
-    def name(self) -> str:
-        return self.title
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    @rank_zero_only
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The recipe is in recipe.yaml, and given to a tracker at its start."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

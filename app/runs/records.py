@@ -13,16 +13,16 @@ from app import atomic
 from app.runs.disk import writing
 
 
-class JsonLines(Logger):
-    """Writes each record as `{"step": ..., name: number, ...}`."""
+class Recorder(Logger):
+    """One of Lightning's loggers, of numbers alone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, title: str) -> None:
         super().__init__()
-        self.path = path
+        self.title = title
 
     @property
     def name(self) -> str:
-        return "metrics"
+        return self.title
 
     @property
     def version(self) -> str:
@@ -31,6 +31,14 @@ class JsonLines(Logger):
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """The recipe is in recipe.yaml."""
+
+
+class JsonLines(Recorder):
+    """Writes each record as `{"step": ..., name: number, ...}`."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("metrics")
+        self.path = path
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

@@ -119,7 +119,7 @@ def test_the_models_of_the_steps_are_gone_before_lightnings_overhead(monkeypatch
 def test_few_steps_in_the_recipe_do_not_end_the_overhead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "measure_recipe", measured)
     settings = ["trainer.max_steps=4", "trainer.batch_size=64"]
-    found = benchmark.run(["hello-linear"], settings, Budget(2))
+    found = benchmark.run(["hello-linear"], settings, Budget(6))
     assert "trainer hello-linear" in {kernel.name for kernel in found.kernels}
 
 
