@@ -7,7 +7,7 @@ logarithmic, so that distance to the roof is the factor that is missing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -16,6 +16,7 @@ from app.benchmark.results import Result
 
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 34, 50
+LINE_HEIGHT = 15
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
@@ -81,7 +82,8 @@ def svg(result: Result) -> str:
     for point in found:
         roof_of = peaks.get(point.precision)
         above = None if roof_of is None else min(roof_of, bandwidth * point.intensity)
-        parts.append(mark(axes, point, above, point.name in labelled))
+        parts.append(mark(axes, point, above))
+    parts += names(axes, [point for point in found if point.name in labelled])
     return "\n".join([*parts, "</svg>"])
 
 
@@ -138,7 +140,22 @@ def roof(axes: Axes, precision: str, peak: float, bandwidth: float) -> list[str]
     ]
 
 
-def mark(axes: Axes, point: Point, above: float | None, labelled: bool) -> str:
+def names(axes: Axes, found: Sequence[Point]) -> list[str]:
+    """The names of points beside them, pushed apart where they would lie on each other, with a line from each point."""
+    parts = []
+    below = 0.0
+    for point in sorted(found, key=lambda p: axes.y(p.rate)):
+        x, y = axes.x(point.intensity), axes.y(point.rate)
+        below = max(y, below + LINE_HEIGHT)
+        side, anchor = (1, "start") if x < 0.7 * WIDTH else (-1, "end")
+        start, end = x + 9 * side, x + 24 * side
+        parts.append(f'<line class="grid" x1="{start:.1f}" y1="{y:.1f}" x2="{end:.1f}" y2="{below:.1f}"/>')
+        place = f'x="{end + 3 * side:.1f}" y="{below + 4:.1f}" text-anchor="{anchor}"'
+        parts.append(f'<text class="name" {place}>{escape(point.name)}</text>')
+    return parts
+
+
+def mark(axes: Axes, point: Point, above: float | None) -> str:
     """A circle for a kernel, a diamond for a step; the name and the figures on hovering and for screen readers.
 
     `above`: the roof over the point, in FLOP/s.
@@ -151,8 +168,7 @@ def mark(axes: Axes, point: Point, above: float | None, labelled: bool) -> str:
         shape = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
     else:
         shape = f'<path d="M{x:.1f} {y - 8:.1f}l8 8l-8 8l-8 -8z"/>'
-    label = f'<text x="{x + 12:.1f}" y="{y + 4:.1f}">{escape(point.name)}</text>' if labelled else ""
-    return f'<g class="{point.kind} {point.precision}"><title>{escape(about)}</title>{shape}</g>{label}'
+    return f'<g class="{point.kind} {point.precision}"><title>{escape(about)}</title>{shape}</g>'
 
 
 def prefixed(value: float, digits: int = 1) -> str:

@@ -9,7 +9,18 @@ import pytest
 import torch
 
 from app.benchmark.limits import Limits
-from app.benchmark.roofline import HEIGHT, WIDTH, best_rates, points, prefixed, span, svg
+from app.benchmark.roofline import (
+    HEIGHT,
+    LINE_HEIGHT,
+    WIDTH,
+    Point,
+    best_rates,
+    names,
+    points,
+    prefixed,
+    span,
+    svg,
+)
 from tests.benchmark.made import result, work
 
 
@@ -30,6 +41,16 @@ def test_the_roof_bends_where_bandwidth_meets_the_peak() -> None:
     assert ridge_x == pytest.approx(axes.x(peaks["fp32"] / bandwidth), abs=0.1)
     assert ridge_y == pytest.approx(axes.y(peaks["fp32"]), abs=0.1)
     assert corners[2].endswith(corners[1].split(",")[1]), "flat from the ridge on"
+
+
+def test_names_of_points_in_one_place_do_not_lie_on_each_other() -> None:
+    crowd = [Point(f"step {i}", "step", "fp32", 10.0, 1e9 * (1 + i / 100), 1e9, 1e9, 5) for i in range(6)]
+    axes = span([replace(crowd[0], rate=1e6, intensity=0.1), *crowd], {"fp32": 1e11}, 1e10)
+    places = [
+        float(y) for y in re.findall(r'<text class="name" x="[-\d.]+" y="([-\d.]+)"', "".join(names(axes, crowd)))
+    ]
+    assert len(places) == 6
+    assert min(b - a for a, b in zip(places, places[1:])) >= LINE_HEIGHT - 0.2
 
 
 def test_everything_lies_inside_the_picture() -> None:
