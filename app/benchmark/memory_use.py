@@ -29,6 +29,7 @@ class PeakMemory:
         self._before: int | None = None
 
     def __enter__(self) -> PeakMemory:
+        gc.collect()  # what failed before may lie in a circle with its Trainer, and with it all that it allocated
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -52,7 +53,6 @@ class PeakMemory:
 
 
 def _give_back() -> None:
-    gc.collect()
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):  # glibc's; others give back by themselves
         library.malloc_trim(0)
