@@ -65,13 +65,9 @@ def train(argv: Sequence[str]) -> int:
 
 def evaluate(argv: Sequence[str]) -> int:
     """Score a trained run on a split of its data, or of other data: data.test=FILE."""
-    parser = argparse.ArgumentParser(prog="app evaluate", description=evaluate.__doc__)
-    parser.add_argument("run", help="folder of a run, or a recipe's name for its newest run")
+    parser = _of_a_run("evaluate", evaluate.__doc__)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES)
     parser.add_argument("--split", choices=("train", "dev", "test"), default="test")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders are (default: runs)"
-    )
     parser.add_argument("--json", action="store_true", help="print the scores as one JSON object on stdout")
     options = parser.parse_intermixed_args(argv)
 
@@ -92,13 +88,9 @@ def evaluate(argv: Sequence[str]) -> int:
 
 def predict(argv: Sequence[str]) -> int:
     """Run a trained run's model over a file, or stdin; one JSON object a line out."""
-    parser = argparse.ArgumentParser(prog="app predict", description=predict.__doc__)
-    parser.add_argument("run", help="folder of a run, or a recipe's name for its newest run")
+    parser = _of_a_run("predict", predict.__doc__)
     parser.add_argument(
         "file", nargs="?", default="-", help=".txt, .tsv, .csv or .jsonl; - is stdin, one text a line (default)"
-    )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders are (default: runs)"
     )
     options = parser.parse_args(argv)
 
@@ -117,13 +109,9 @@ def export(argv: Sequence[str]) -> int:
 
     A run that was stopped gives the weights that scored best on dev so far.
     """
-    parser = argparse.ArgumentParser(prog="app export", description=export.__doc__)
-    parser.add_argument("run", help="folder of a run, or a recipe's name for its newest run")
+    parser = _of_a_run("export", export.__doc__)
     parser.add_argument("folder", type=Path, help="a new or an empty folder")
     parser.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="of the numbers (default: as trained)")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders are (default: runs)"
-    )
     parser.add_argument("--json", action="store_true", help="print what was written as one JSON object on stdout")
     options = parser.parse_args(argv)
 
@@ -161,3 +149,13 @@ def recipes(argv: Sequence[str]) -> int:
         for name in names:
             print(f"{name:<{max(map(len, names))}}  {config.load(name).about}")
     return 0
+
+
+def _of_a_run(verb: str, about: str | None) -> argparse.ArgumentParser:
+    """A parser for a verb whose first argument is a run."""
+    parser = argparse.ArgumentParser(prog=f"app {verb}", description=about)
+    parser.add_argument("run", help="folder of a run, or a recipe's name for its newest run")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders are (default: runs)"
+    )
+    return parser

@@ -213,6 +213,9 @@ class DockerWorkspace:
         name = f"{commands.container_name(self.host)}-{os.getpid()}"
         note = f"/dev/shm/workspace-{os.getpid()}"
         if mounts:
+            for mount in mounts:
+                if mount.writable and not self.runner.dry:
+                    Path(mount.source).mkdir(parents=True, exist_ok=True)  # Docker would make it root's
             command = commands.run_once(self.plan, self.host, self.user, argv, self.personal, mounts, name, terminal)
         else:
             noted = [ENTRYPOINT, *argv] if terminal else commands.noted([ENTRYPOINT, *argv], note)

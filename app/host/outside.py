@@ -25,25 +25,25 @@ _PARENTS = ("/", "/home", "/home/dev", "/opt", "/root", "/tmp", "/var", "/var/tm
 
 
 def outside(argv: Sequence[str], root: Path) -> list[Mount]:
-    """What the words of `argv` name and the mounted checkout lacks: to read, and after `WRITTEN` to write, made first.
+    """What the words of `argv` name and the mounted checkout lacks: to read, and after `WRITTEN` to write.
 
-    A word may be a path, `key=path`, a list `key=[path,path]`, or a line for a shell with any of them. What is not
-    there is left to the command, whose error says so. Raises HostError for an export that would end in the container.
+    What is to be written into need not be there yet. A word may be a path, `key=path`, a list `key=[path,path]`, or a
+    line for a shell with any of them. What is not there is left to the command, whose error says so.
+
+    Raises:
+        HostError: an export that would end in the container.
     """
     words = [part for word in argv for part in _split(word)]
+    _refuse_exports(words)
     found: dict[str, Mount] = {}
     for before, word in zip(["", *words], words):
         option, _, value = word.partition("=")
         writable = before in WRITTEN or (option in WRITTEN and bool(value))
         for name in _names(word):
             place, source = os.path.normpath(MOUNTED_AT / name), os.path.normpath(root / name)
-            if "/" not in name or not _is_free(place):
-                continue
-            if writable and not name.startswith("-"):
-                os.makedirs(source, exist_ok=True)  # noqa: PTH103  # as the host's user; Docker would make it root's
-            if os.path.exists(source):  # noqa: PTH110  # never raises
+            there = writable or os.path.exists(source)  # noqa: PTH110  # never raises
+            if "/" in name and there and _is_free(place):
                 found[place] = Mount(source, place, writable)
-    _refuse_exports(words)
     return list(found.values())
 
 

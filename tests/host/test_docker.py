@@ -238,6 +238,17 @@ def test_files_outside_the_checkout_are_shown_to_a_container_of_the_commands_own
     assert {"run", "--rm", "--no-TTY"} <= set(argv)
 
 
+def test_a_folder_to_write_into_is_made_by_the_user_and_not_in_a_dry_run(root: Path) -> None:
+    made, runner = workspace(root)
+    folder = root.parent / f"{root.name}-runs"
+    runner.dry = True
+    made.run(["app", "train", "sentiment", "--runs", str(folder)], terminal=False)
+    assert not folder.exists()
+    runner.dry = False
+    made.run(["app", "train", "sentiment", "--runs", str(folder)], terminal=False)
+    assert folder.is_dir() and f"{folder}:{folder}" in runner.commands[-1].argv
+
+
 def test_state_tells_what_is_there(root: Path) -> None:
     assert workspace(root)[0].state() == [
         "image     gpu-workspace:cpu-dev: not built",
