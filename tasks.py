@@ -56,8 +56,8 @@ def workspace_task(iterable: tuple[str, ...] = (), **help: str) -> Callable[[Cal
 
 def the_workspace(backend: str, variant: str, gpus: str, dry: bool, preflight: bool = False) -> Workspace:
     """The workspace that the common options ask for."""
-    from app.host.choose import Wishes
-    from app.host.console import Runner
+    from app.host.backends.runner import Runner
+    from app.host.plan.choose import Wishes
     from app.host.workspace import open_workspace
     from app.host.world import World
 
@@ -67,7 +67,7 @@ def the_workspace(backend: str, variant: str, gpus: str, dry: bool, preflight: b
 
 def run(workspace: Workspace, *argv: str) -> int:
     """Bring the workspace up and run a command in it."""
-    from app.host.console import at_terminal
+    from app.host.backends.runner import at_terminal
 
     workspace.ensure()
     return workspace.run(argv, terminal=at_terminal())
@@ -78,7 +78,7 @@ def up(
     c: Context, command: str = "", backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False
 ) -> int:
     """Bring the workspace up: say what this machine has, build, start, open a shell."""
-    from app.host.console import at_terminal, say
+    from app.host.backends.runner import at_terminal, say
     from app.host.workspace import describe, shell_command
 
     workspace = the_workspace(backend, variant, gpus, dry, preflight=True)
@@ -97,7 +97,7 @@ def up(
 @workspace_task()
 def shell(c: Context, backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False) -> int:
     """Open one more shell in the workspace."""
-    from app.host.console import at_terminal
+    from app.host.backends.runner import at_terminal
     from app.host.workspace import shell_command
 
     workspace = the_workspace(backend, variant, gpus, dry)
@@ -194,9 +194,9 @@ def doctor(
     gpus: str = "all",
 ) -> int:
     """Say whether this machine can run the workspace, and what to type where it cannot."""
-    from app.host.choose import Wishes
+    from app.host.checks.preflight import doctor as examine
     from app.host.explain import answer, text_of
-    from app.host.preflight import doctor as examine
+    from app.host.plan.choose import Wishes
     from app.host.world import World
 
     if explain:
@@ -249,9 +249,9 @@ def lint(
 @workspace_task(upgrade="take the newest releases that the pins allow, instead of keeping what is locked")
 def lock(c: Context, upgrade: bool = False) -> int:
     """Resolve docker/locks/*.in into the locks, with a hash for every file."""
-    from app.host.console import say
-    from app.host.facts import ROOT
-    from app.host.locks import write_locks
+    from app.host.backends.lockfiles import write_locks
+    from app.host.backends.runner import say
+    from app.host.probe.machine import ROOT
 
     changed = write_locks(ROOT / "docker" / "locks", upgrade)
     say(f"changed: {', '.join(changed)}" if changed else "nothing changed")
@@ -273,9 +273,9 @@ def clean(
     dry: bool = False,
 ) -> int:
     """Remove what the project made: environment and containers; runs, caches and images only if told."""
-    from app.host.clean import agreed, removal, remove
-    from app.host.console import Runner, say
-    from app.host.facts import ROOT, look
+    from app.host.backends.clean import agreed, removal, remove
+    from app.host.backends.runner import Runner, say
+    from app.host.probe.machine import ROOT, look
     from app.host.world import World
 
     world = World()
@@ -291,7 +291,7 @@ def _check_spelling(names: dict[str, Task[Any]]) -> None:
     program = Path(sys.argv[0])
     if program.name not in ("invoke", "inv") and program.parts[-2:] != ("invoke", "__main__.py"):
         return  # somebody imports this file
-    from app.host.typos import correction
+    from app.host.spelling import correction
 
     flags = {name: _flags(t.body) for name, t in names.items()}
     bare = {name: [f"--{argument}" for argument in t.positional] for name, t in names.items()}

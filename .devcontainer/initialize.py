@@ -20,11 +20,11 @@ ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
 from app.errors import WorkspaceError  # noqa: E402
-from app.host import commands  # noqa: E402
-from app.host.choose import Plan, Wishes, choose  # noqa: E402
-from app.host.facts import Host, look  # noqa: E402
-from app.host.inputs import build_inputs  # noqa: E402
-from app.host.reach import reachable, within_reach  # noqa: E402
+from app.host.backends import commands  # noqa: E402
+from app.host.backends.build_inputs import build_inputs  # noqa: E402
+from app.host.plan.choose import Plan, Wishes, choose  # noqa: E402
+from app.host.plan.wheels import reachable, within_reach  # noqa: E402
+from app.host.probe.machine import Host, look  # noqa: E402
 from app.host.world import World  # noqa: E402
 
 # Apart from `invoke up`'s project: each would otherwise replace the other's container.

@@ -15,9 +15,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.atomic import write_text
-from app.benchmark import benchmark, page, report, results
+from app.benchmark import benchmark, results
 from app.benchmark.budget import Budget, parse_seconds
+from app.benchmark.report import markdown, page
+from app.fileio import write_text
 from benchmarks.peers import RESULTS, TEXT
 
 VOCABULARY = 50_257
@@ -55,9 +56,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     name = re.sub(r"[^a-z0-9]+", "-", result.hardware["device"].lower()).strip("-")
     stem = options.out / f"{result.made[:10]}-gpt2-{name}"
     results.write(result, stem.with_suffix(".json"))
-    write_text(stem.with_suffix(".md"), report.markdown(result))
+    write_text(stem.with_suffix(".md"), markdown.markdown(result))
     write_text(stem.with_suffix(".html"), page.page(result))
-    print(report.terminal(result))
+    print(markdown.terminal(result))
     print(f"\n{stem}.json, .md, .html")
 
 

@@ -24,14 +24,14 @@ from typing import Any
 
 import torch
 
-from app.atomic import write_json, write_text
 from app.benchmark import machine, noise
 from app.benchmark.figure import Better, Figure, Limit, counted
-from app.benchmark.matmul import multiplication_restored, product
-from app.benchmark.report import number, table, verdict
+from app.benchmark.kernels.matmul import multiplication_restored, product
+from app.benchmark.report.markdown import number, table, verdict
 from app.benchmark.results import BENCHMARK_VERSION
 from app.benchmark.timer import clock_for, measure, summarize
-from app.models.peaks import Precision
+from app.fileio import write_json, write_text
+from app.hardware.peaks import Precision
 from benchmarks.sides import JOBS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,8 +146,8 @@ def gpt_char(rounds: int, steps: int) -> dict[str, Any]:
 
 def overheads(seconds: float) -> dict[str, Any]:
     """Lightning's own milliseconds a step, by recipe."""
-    from app.benchmark.bare import device_of
-    from app.benchmark.overhead import WITHOUT_END, lightning_overhead
+    from app.benchmark.steps.bare import device_of
+    from app.benchmark.steps.overhead import WITHOUT_END, lightning_overhead
     from app.config import load
     from app.finetune.session import prepare
 

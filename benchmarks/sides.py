@@ -135,7 +135,7 @@ def tagged(folder: Path, train: Path, dev: Path) -> Made:
     from seqeval.scheme import IOB2
     from transformers import AutoModelForTokenClassification, AutoTokenizer, DataCollatorForTokenClassification
 
-    from app.data.tagged import read_tagged
+    from app.data.tags.read import read_tagged
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     names = sorted({tag for sentence in read_tagged(str(train)) for tag in sentence.tags})

@@ -10,14 +10,14 @@ from datetime import datetime, timezone
 import torch
 
 from app.benchmark import machine, noise
-from app.benchmark.bare import device_of
 from app.benchmark.budget import Budget
-from app.benchmark.kernels import measure_kernels
+from app.benchmark.kernels.attention_adamw import attention, optimizer
+from app.benchmark.kernels.sweep import measure_kernels
 from app.benchmark.limits import Limits, best_matmuls
-from app.benchmark.overhead import WITHOUT_END, lightning_overhead
-from app.benchmark.parts import attention, optimizer
 from app.benchmark.results import BENCHMARK_VERSION, Diagnosis, Kernel, Result, Step
-from app.benchmark.steps import measure_recipe
+from app.benchmark.steps.bare import device_of
+from app.benchmark.steps.measure import measure_recipe
+from app.benchmark.steps.overhead import WITHOUT_END, lightning_overhead
 from app.config import load, shipped_recipes
 from app.errors import ConfigError, Problem, WorkspaceError
 from app.finetune.session import prepare

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from app.benchmark.results import Skipped
 from app.errors import ConfigError, Problem
-from app.finetune.devices import first_line
+from app.finetune.distributed.processes import first_line
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 

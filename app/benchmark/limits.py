@@ -10,7 +10,7 @@ import torch
 from app.benchmark.figure import Figure, Limit
 from app.benchmark.machine import device_memory, device_name
 from app.benchmark.results import Kernel
-from app.models.peaks import Peak, Precision, lookup
+from app.hardware.peaks import Peak, Precision, lookup
 
 # FLOP/s and bytes/s are shown in these; a CPU's rate in TFLOP/s would begin with zeros.
 FLOP_UNITS = {"cpu": ("GFLOP/s", 1e9), "cuda": ("TFLOP/s", 1e12)}
@@ -41,7 +41,7 @@ class Limits:
             return cls(device, None, "a CPU has no datasheet rate: its peak is measured, not looked up")
         name = device_name(device)
         peak = lookup(name, device_memory(device))
-        return cls(device, peak, "" if peak else f"{name} is not in the table of peaks (app/models/peaks.json)")
+        return cls(device, peak, "" if peak else f"{name} is not in the table of peaks (app/hardware/peaks.json)")
 
     @classmethod
     def unmeasured(cls, device: torch.device) -> Limits:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from app.benchmark.figure import Figure, Limit
-from app.benchmark.matmul import multiplication_restored, product
+from app.benchmark.kernels.matmul import multiplication_restored, product
 from app.benchmark.results import Noise
 from app.benchmark.timer import Timing, clock_for, measure
 

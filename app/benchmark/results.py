@@ -15,9 +15,9 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.atomic import write_bytes
 from app.benchmark.figure import Figure, Limit, Work, single
 from app.errors import DataError, Problem
+from app.fileio import write_bytes
 
 BENCHMARK_VERSION = 2
 

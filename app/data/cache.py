@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from app import atomic
+from app import fileio
 from app.config import cache_folder
 from app.errors import DataError, Problem
 
@@ -26,7 +26,7 @@ def arrays(kind: str, key: str, names: Sequence[str], make: Callable[[], Sequenc
     folder = cache_folder() / kind / key[:32]
     if not folder.is_dir():
         made = make()
-        with atomic.new_folder(folder) as building:
+        with fileio.new_folder(folder) as building:
             for name, array in zip(names, made):
                 np.save(building / f"{name}.npy", array)
     try:

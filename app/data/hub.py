@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from app import atomic
+from app import fileio
 from app.config import cache_folder
 from app.errors import DataError, Problem
 
@@ -37,7 +37,7 @@ def hub_file(name: str) -> Path:
         rows = _fetched(name, form["name"], form["config"], form["revision"], form["split"])
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(row, ensure_ascii=False, default=str) for row in plain_rows(rows)]  # str: dates and times
-        atomic.write_text(path, "".join(f"{line}\n" for line in lines))
+        fileio.write_text(path, "".join(f"{line}\n" for line in lines))
     return path
 
 

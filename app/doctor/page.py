@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from app.atomic import write_text
-from app.doctor import register
-from app.host import preflight
-from app.host.checks import SCHEMA, Check
+from app.doctor import registry
+from app.fileio import write_text
+from app.host.checks import preflight
+from app.host.checks.check import SCHEMA, Check
 from app.host.explain import catalogue
-from app.host.facts import ROOT
+from app.host.probe.machine import ROOT
 
 PAGE = ROOT / "docs" / "checks.md"
 COMMAND = "python -m app.doctor.page"
@@ -39,8 +39,8 @@ limit, and cannot take the others down with it. `--json` prints one document: `s
 
 def page() -> str:
     """The whole page."""
-    steps = [c for c in register.APART if c.step]
-    rest = [c for c in (*register.APART, *register.BESIDE) if not c.step]
+    steps = [c for c in registry.APART if c.step]
+    rest = [c for c in (*registry.APART, *registry.BESIDE) if not c.step]
     known = "\n".join(f"| `{k.id}` | {k.means} |" for k in catalogue())
     return "\n".join(
         [

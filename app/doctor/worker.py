@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from app.doctor.inside import Inside
-from app.doctor.register import APART
-from app.host.checks import ask
+from app.doctor.context import Inside
+from app.doctor.registry import APART
+from app.host.checks.check import ask
 
 
 def main(names: Sequence[str]) -> int:

@@ -12,9 +12,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from app import atomic
+from app import fileio
 from app.errors import Problem, RunError
-from app.finetune.resume import same_data
+from app.finetune.engine.resume import same_data
 from app.finetune.session import prepare
 from app.runs import checkpoints
 from app.runs.disk import writing
@@ -55,7 +55,7 @@ def export_run(run: Run, target: Path, dtype: str | None = None) -> Exported:
         raise RunError(Problem("something is there already", "name a new folder", str(target)))
     step = None
     again = "make room or give access, and export again"
-    with writing(target.name, target.parent, again), atomic.new_folder(target) as building:
+    with writing(target.name, target.parent, again), fileio.new_folder(target) as building:
         if run.model.is_dir():
             shutil.copytree(run.model, building, dirs_exist_ok=True)
         else:
@@ -94,4 +94,4 @@ def convert(folder: Path, dtype: str) -> None:
     config = folder / "config.json"
     settings = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
     if "architectures" in settings:
-        atomic.write_json(config, {**settings, "torch_dtype": str(kind).removeprefix("torch.")})
+        fileio.write_json(config, {**settings, "torch_dtype": str(kind).removeprefix("torch.")})

@@ -39,9 +39,9 @@ def reproduce(argv: Sequence[str]) -> int:
     )
     options = parser.parse_args(argv)
 
-    from app.finetune.devices import place, to_start
-    from app.finetune.launch import launch
-    from app.finetune.signals import STOP
+    from app.finetune.distributed.launch import launch
+    from app.finetune.distributed.processes import place, to_start
+    from app.finetune.engine.signals import STOP
     from app.runs.folder import find
 
     run = find(options.run, options.runs)
@@ -60,7 +60,7 @@ def repeat(run: Run, runs: Path) -> Run:
     import torch
 
     from app.config import fingerprint
-    from app.finetune.training import train_recipe
+    from app.finetune.train import train_recipe
 
     before, recipe = run.manifest(), run.recipe()
     if not before.get("finished"):

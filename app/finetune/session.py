@@ -28,20 +28,20 @@ from app.data.batch import Batch, DataSet
 from app.data.batching import Batches, Cut, loader
 from app.data.gather import all_of
 from app.errors import ConfigError, Problem
-from app.finetune import precision
-from app.finetune.allocator import keep_freed_memory
-from app.finetune.compiling import compiled
-from app.finetune.devices import place
-from app.finetune.keep import Keep
-from app.finetune.module import FineTuning
-from app.finetune.position import Position, position_in
-from app.finetune.task import Scores, Split, Splits, Task, task_of
-from app.finetune.trackers import trackers
-from app.finetune.watch import Watch
-from app.models import peaks
+from app.finetune.distributed.processes import place
+from app.finetune.engine import precision
+from app.finetune.engine.allocator import keep_freed_memory
+from app.finetune.engine.checkpointing import Keep
+from app.finetune.engine.compiling import compiled
+from app.finetune.engine.module import FineTuning
+from app.finetune.engine.position import Position, position_in
+from app.finetune.engine.progress import Watch
+from app.finetune.tasks.base import Scores, Split, Splits, Task, task_of
+from app.hardware import peaks
 from app.runs.checkpoints import SafeCheckpoints
 from app.runs.folder import Run
 from app.runs.records import JsonLines
+from app.runs.trackers import trackers
 from app.schema import Recipe
 
 NEVER = sys.maxsize
@@ -215,7 +215,7 @@ def strategy_of(recipe: Recipe) -> str | Strategy:
     """Lightning's strategy: FSDP with our checkpoints, DDP with what the model asks of it, or the recipe's word."""
     freeze = getattr(recipe.model, "freeze", None)
     if recipe.trainer.strategy == "fsdp":
-        from app.finetune.sharded import Sharded  # a second of imports that few trainings need
+        from app.finetune.distributed.fsdp import Sharded  # a second of imports that few trainings need
 
         return Sharded()
     if place().world == 1:

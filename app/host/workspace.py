@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Protocol
 
 from app.errors import HostError, Problem
-from app.host import commands, native
-from app.host.choose import Plan, Wishes
-from app.host.console import Runner, say, warn
-from app.host.docker import DockerWorkspace
-from app.host.engine import Engine
-from app.host.facts import ROOT, Host
-from app.host.native import Environment
-from app.host.preflight import examine
-from app.host.seen import Seen
+from app.host.backends import commands, native
+from app.host.backends.docker import DockerWorkspace
+from app.host.backends.native import Environment
+from app.host.backends.runner import Runner, say, warn
+from app.host.checks.context import Seen
+from app.host.checks.preflight import examine
+from app.host.plan.choose import Plan, Wishes
+from app.host.probe.engine import Engine
+from app.host.probe.machine import ROOT, Host
 from app.host.world import World
 
 

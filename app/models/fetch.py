@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from app import atomic
+from app import fileio
 from app.config import cache_folder
 from app.errors import ModelError, Problem
 from app.models.catalog import CATALOG, Known, Package
@@ -162,7 +162,7 @@ def _known(name: str, known: Known, weights: bool) -> Path:
             if differing:
                 said.append(f"{source}: wrong sha256 of {', '.join(differing)}")
                 continue
-            with atomic.new_folder(folder) as building:
+            with fileio.new_folder(folder) as building:
                 for file in files:
                     shutil.copyfile(found / file, building / file)
             return folder

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from app import atomic
+from app import fileio
 from app.errors import ModelError, Problem
 from app.models.gpt import GPT, Activation, GPTConfig
 
@@ -130,7 +130,7 @@ def save_gpt2(model: GPT, folder: Path, stop_token: int | None = None) -> None:
     drops = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), model.config.dropout)
     fixed = {name: accepted[0] for name, accepted in FIXED.items()}
     stop = {"bos_token_id": stop_token, "eos_token_id": stop_token}
-    atomic.write_json(
+    fileio.write_json(
         folder / "config.json",
         {
             "architectures": ["GPT2LMHeadModel"],

@@ -18,7 +18,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from app import atomic
+from app import fileio
 from app.errors import Problem, RunError
 from app.runs.disk import writing
 
@@ -45,10 +45,10 @@ def save(checkpoint: dict[str, Any], path: Path) -> None:
     on a full disk."""
     tensors: dict[str, Tensor] = {}
     state = _flatten(checkpoint, "", tensors)
-    with writing(path.name, path.parent.parent), atomic.new_folder(path) as building:
+    with writing(path.name, path.parent.parent), fileio.new_folder(path) as building:
         write_tensors(_apart(tensors), building / TENSORS)
-        atomic.write_text(building / STATE, json.dumps(state))  # an infinity, which JSON proper lacks, comes back
-        atomic.write_json(building / CHECKSUMS, {name: digest(building / name) for name in (TENSORS, STATE)})
+        fileio.write_text(building / STATE, json.dumps(state))  # an infinity, which JSON proper lacks, comes back
+        fileio.write_json(building / CHECKSUMS, {name: digest(building / name) for name in (TENSORS, STATE)})
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def digest(path: Path) -> str:
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file and wait until it is on the disk."""
     save_file(tensors, str(path))
-    atomic.to_disk(path)
+    fileio.to_disk(path)
 
 
 def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app import atomic
+from app import fileio
 
 LOSSES = ("train/loss", "dev/loss")
 INCH = 3.2  # height of a panel
@@ -34,7 +34,7 @@ def draw(records: Sequence[Mapping[str, Any]], path: Path) -> bool:
             axes.legend(frameon=False)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    atomic.write_bytes(path, buffer.getvalue())
+    fileio.write_bytes(path, buffer.getvalue())
     return True
 
 

@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from app import atomic
+from app import fileio
 from app.config import load, nearest, to_yaml
 from app.errors import Problem, RunError
 from app.schema import Recipe
@@ -68,7 +68,7 @@ class Run:
 
     def update(self, **values: Any) -> None:
         """Add to the manifest."""
-        atomic.write_json(self.manifest_file, {**self.manifest(), **values})
+        fileio.write_json(self.manifest_file, {**self.manifest(), **values})
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -91,9 +91,9 @@ def create(recipe: Recipe, manifest: dict[str, Any], root: Path = RUNS) -> Run:
     """A new folder for a run, with its recipe and manifest in it from the first moment."""
     started = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     run = Run(root / recipe.name / f"{started}-{secrets.token_hex(3)}")
-    with atomic.new_folder(run.path) as building:
-        atomic.write_text(building / "recipe.yaml", to_yaml(recipe))
-        atomic.write_json(building / "run.json", manifest)
+    with fileio.new_folder(run.path) as building:
+        fileio.write_text(building / "recipe.yaml", to_yaml(recipe))
+        fileio.write_json(building / "run.json", manifest)
     return run
 
 

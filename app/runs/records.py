@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from app import atomic
+from app import fileio
 from app.runs.disk import writing
 
 
@@ -44,7 +44,7 @@ class JsonLines(Recorder):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append one record. A number that JSON cannot hold becomes null."""
         with writing(self.path.name, self.path.parent), self.path.open("a", encoding="utf-8") as file:
-            file.write(atomic.as_json({"step": step, **metrics}) + "\n")
+            file.write(fileio.as_json({"step": step, **metrics}) + "\n")
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -61,4 +61,4 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 def cut(path: Path, size: int) -> None:
     """Keep the first `size` bytes: what was written after a checkpoint is written again by the run that resumes it."""
     if path.is_file() and path.stat().st_size > size:
-        atomic.write_bytes(path, path.read_bytes()[:size])
+        fileio.write_bytes(path, path.read_bytes()[:size])

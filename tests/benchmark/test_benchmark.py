@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from app.benchmark import benchmark, kernels, memory, noise, parts
+from app.benchmark import benchmark, noise
 from app.benchmark.budget import Budget
+from app.benchmark.kernels import attention_adamw, memory, sweep
 from app.benchmark.limits import Limits
 from app.benchmark.results import Kernel
-from app.benchmark.steps import Measured
+from app.benchmark.steps.measure import Measured
 from app.benchmark.timer import Timing
 from app.errors import ConfigError
 from tests.benchmark.made import result, step
@@ -125,8 +126,8 @@ def test_few_steps_in_the_recipe_do_not_end_the_overhead(monkeypatch: pytest.Mon
 
 def test_a_kernel_that_fails_loses_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "measure", fail)
-    monkeypatch.setattr(parts, "measure", fail)
+    monkeypatch.setattr(attention_adamw, "measure", fail)
     budget = Budget(1)
-    found = kernels.measure_kernels(CPU, Limits.of(CPU), budget)
+    found = sweep.measure_kernels(CPU, Limits.of(CPU), budget)
     assert {kernel.group for kernel in found} == {"matmul"}
     assert {"memory bandwidth", "attention MiniLM", "optimizer AdamW"} <= {item.name for item in budget.skipped}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.benchmark.page import page
+from app.benchmark.report.page import page
 from tests.benchmark.made import noisy, result
 
 pytestmark = pytest.mark.slow

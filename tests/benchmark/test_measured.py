@@ -18,8 +18,9 @@ from typing import TypeVar
 import pytest
 import torch
 
-from app.benchmark import matmul, memory, noise
+from app.benchmark import noise
 from app.benchmark.budget import Budget
+from app.benchmark.kernels import matmul, memory
 from app.benchmark.limits import Limits
 
 pytestmark = pytest.mark.slow

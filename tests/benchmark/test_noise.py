@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from app.benchmark import noise
-from app.benchmark.matmul import multiplication_restored
+from app.benchmark.kernels.matmul import multiplication_restored
 from app.benchmark.noise import Check, check, judge
 from app.benchmark.timer import Timing
 

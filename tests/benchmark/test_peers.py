@@ -135,7 +135,7 @@ def test_lightnings_cost_is_taken_where_each_recipe_trains(monkeypatch: pytest.M
         seen[session.name] = device.type
         return result().kernels[0]
 
-    monkeypatch.setattr("app.benchmark.overhead.lightning_overhead", overhead)
+    monkeypatch.setattr("app.benchmark.steps.overhead.lightning_overhead", overhead)
     found = peers.overheads(seconds=0.1)
     assert seen == {"hello-linear": "cpu", "gpt-char": "cuda", "sentiment": "cuda"}
     assert "hello-linear" in peers.overhead_page(found)

@@ -13,7 +13,7 @@ from datasets import ClassLabel, Dataset, Features, Image, Sequence, Value
 from datasets.exceptions import DatasetGenerationError
 
 from app.data.files import Columns, read_texts
-from app.data.tagged import Keys, read_tagged
+from app.data.tags.read import Keys, read_tagged
 from app.errors import DataError
 
 REVIEWS = Dataset.from_dict(

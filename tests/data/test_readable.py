@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from app.data.corpus import corpus
-from app.data.encode import class_names, file_digest
 from app.data.files import Columns, find_file, read_plain, read_texts
-from app.data.images import labelled, unlabelled
-from app.data.pixels import decoded
-from app.data.tagged import read_tagged, read_untagged
+from app.data.images.pixels import decoded
+from app.data.images.sources import labelled, unlabelled
+from app.data.tags.read import read_tagged, read_untagged
+from app.data.text.corpus import corpus
+from app.data.text.encode import class_names, file_digest
 from app.errors import DataError
 
 READERS: dict[str, tuple[str, Callable[[str], Any]]] = {

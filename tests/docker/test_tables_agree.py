@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.host import commands
+from app.host.backends import commands
 from app.host.variants import VARIANTS, Variant
 
 ROOT = Path(__file__).resolve().parents[2]

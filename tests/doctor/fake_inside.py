@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app.doctor.inside import Inside
-from app.doctor.lab import Build, Card, Held, Lab
+from app.doctor.context import Inside
 from app.doctor.nvidia import Nvidia, Nvml
-from app.doctor.trials import Measured
+from app.doctor.reference_kernels import Measured
+from app.doctor.torch_probe import Build, Card, Held, Lab
 from tests.host.fake_world import FakeWorld
 
 SITE = "/venv/lib/python3.10/site-packages"

@@ -11,7 +11,7 @@ import tasks
 from app.cli import VERBS
 from app.config import load
 from app.host.explain import catalogue
-from app.host.facts import ROOT
+from app.host.probe.machine import ROOT
 
 ADVICE = sorted({line for known in catalogue() for line in (*known.type, known.why)})
 SOURCES = [*(ROOT / "app" / "doctor").glob("*.py"), *(ROOT / "app" / "host").glob("*_checks.py")]

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from app.doctor.apart import run_apart
-from app.doctor.inside import Inside
-from app.doctor.register import APART
-from app.host.checks import Result
-from app.host.facts import ROOT
+from app.doctor.context import Inside
+from app.doctor.isolated import run_apart
+from app.doctor.registry import APART
+from app.host.checks.check import Result
+from app.host.probe.machine import ROOT
 
 SITE = Inside().site
 CUDNN = SITE / "nvidia" / "cudnn" / "lib" / "libcudnn.so.8"

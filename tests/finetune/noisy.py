@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from app import config
 from app.cli import main
 from app.data.batch import Batch
-from app.finetune import task, training
-from app.finetune.regression import LinearRegressionTask
-from app.finetune.task import Forward, Judged, Loss
+from app.finetune import train as training
+from app.finetune.tasks import base
+from app.finetune.tasks.base import Forward, Judged, Loss
+from app.finetune.tasks.linear_regression import LinearRegressionTask
 from app.runs import checkpoints
 from app.schema import Recipe
 
@@ -57,7 +58,7 @@ class Noisy(LinearRegressionTask):
 
 def register() -> None:
     """Make `linear-regression` mean the noisy task in this process."""
-    task.TASKS["linear-regression"] = "tests.finetune.noisy:Noisy"
+    base.TASKS["linear-regression"] = "tests.finetune.noisy:Noisy"
 
 
 SETTINGS = (

@@ -9,9 +9,9 @@ import pytest
 
 from app import cli
 from app.errors import RunError
-from app.finetune import task
 from app.finetune.reproduce import Difference, differences, first_difference, repeat, verdict
-from app.finetune.training import train_recipe
+from app.finetune.tasks import base
+from app.finetune.train import train_recipe
 from app.runs.folder import Run
 from app.runs.records import read_records
 from tests.finetune import noisy
@@ -19,7 +19,7 @@ from tests.finetune import noisy
 
 @pytest.fixture(autouse=True)
 def _noisy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(task.TASKS, "linear-regression", "tests.finetune.noisy:Noisy")
+    monkeypatch.setitem(base.TASKS, "linear-regression", "tests.finetune.noisy:Noisy")
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ torch = pytest.importorskip("torch")
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device here", allow_module_level=True)
 
-from app.benchmark import matmul, memory, noise  # noqa: E402
-from app.benchmark.bare import BareLoop, typical  # noqa: E402
+from app.benchmark import noise  # noqa: E402
 from app.benchmark.budget import Budget  # noqa: E402
+from app.benchmark.kernels import matmul, memory  # noqa: E402
 from app.benchmark.limits import Limits  # noqa: E402
 from app.benchmark.machine import hardware, state  # noqa: E402
-from app.benchmark.memory_use import PeakMemory  # noqa: E402
-from app.benchmark.steps import measure_recipe  # noqa: E402
+from app.benchmark.steps.bare import BareLoop, typical  # noqa: E402
+from app.benchmark.steps.measure import measure_recipe  # noqa: E402
+from app.benchmark.steps.peak_memory import PeakMemory  # noqa: E402
 from app.benchmark.timer import clock_for, measure  # noqa: E402
 from app.config import load  # noqa: E402
 from app.finetune.session import prepare  # noqa: E402

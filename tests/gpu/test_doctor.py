@@ -8,12 +8,12 @@ torch = pytest.importorskip("torch")
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device here", allow_module_level=True)
 
-from app.doctor.apart import run_apart  # noqa: E402
-from app.doctor.devices import nvml  # noqa: E402
-from app.doctor.inside import Inside  # noqa: E402
+from app.doctor.checks.devices import nvml  # noqa: E402
+from app.doctor.context import Inside  # noqa: E402
+from app.doctor.isolated import run_apart  # noqa: E402
 from app.doctor.nvidia import Nvidia  # noqa: E402
-from app.doctor.register import APART  # noqa: E402
-from app.host.checks import Result  # noqa: E402
+from app.doctor.registry import APART  # noqa: E402
+from app.host.checks.check import Result  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ if not torch.cuda.is_available():
     pytest.skip("no CUDA device here", allow_module_level=True)
 
 from app.config import load  # noqa: E402
-from app.finetune.sampling import GPTReader, Sampling, continuations  # noqa: E402
-from app.finetune.training import train_recipe  # noqa: E402
-from app.finetune.writing import writer_of  # noqa: E402
+from app.finetune.generation.generator import writer_of  # noqa: E402
+from app.finetune.generation.sampling import GPTReader, Sampling, continuations  # noqa: E402
+from app.finetune.train import train_recipe  # noqa: E402
 from app.models.gpt import GPT, GPTConfig  # noqa: E402
 
 ODD = GPTConfig(vocab_size=261, context=64, layers=2, heads=2, width=64)  # 261 is padded to 320 on a GPU

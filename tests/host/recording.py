@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from app.host.commands import Command
-from app.host.console import Runner
+from app.host.backends.commands import Command
+from app.host.backends.runner import Runner
 
 
 class RecordingRunner(Runner):

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import HostError, Problem
-from app.host.commands import Command
-from app.host.console import Runner
+from app.host.backends.commands import Command
+from app.host.backends.runner import Runner
 from app.host.explain import Known, advice, answer, catalogue, explain, own, show, squash, text_of, unprefixed
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "errors"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from app.errors import HostError
-from app.host.checks import verdict
-from app.host.choose import Wishes
-from app.host.commands import Command
-from app.host.preflight import conclusion, examine
-from app.host.seen import Seen
+from app.host.backends.commands import Command
+from app.host.checks.check import verdict
+from app.host.checks.context import Seen
+from app.host.checks.preflight import conclusion, examine
+from app.host.plan.choose import Wishes
 from app.host.workspace import open_workspace
 from tests.host.recorded_hosts import names, world_of
 from tests.host.recording import RecordingRunner
@@ -122,7 +122,7 @@ def test_up_stops_where_the_doctor_says_that_nothing_will_do(
     world.commands["python3.10"] = "3.10.13\n"
     shutil.copytree(ROOT / "docker", tmp_path / "docker")
     for module in ("docker", "native"):
-        monkeypatch.setattr(f"app.host.{module}.reachable", lambda address, ca_bundle=None: "")
+        monkeypatch.setattr(f"app.host.backends.{module}.reachable", lambda address, ca_bundle=None: "")
 
     def made(command: Command) -> int:
         if command.argv[:2] == ("uv", "venv"):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.host.locks import lock_hash
+from app.host.backends.lockfiles import lock_hash
 from app.host.variants import VARIANTS
 
 ROOT = Path(__file__).resolve().parents[2]

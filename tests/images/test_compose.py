@@ -18,9 +18,9 @@ import pytest
 from docker import DockerClient
 from docker.models.containers import Container
 
-from app.host.choose import Wishes, choose
-from app.host.commands import BuildInputs
-from app.host.facts import look
+from app.host.backends.commands import BuildInputs
+from app.host.plan.choose import Wishes, choose
+from app.host.probe.machine import look
 from tests.host.fake_world import CDI_SPEC, NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
 from tests.images.conftest import ROOT
 from tests.images.test_layers import layers

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from app.host.locks import lock_hash
+from app.host.backends.lockfiles import lock_hash
 from tests.images.conftest import MARK, ROOT, VARIANT
 
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s*([A-Za-z0-9+/]{64})")

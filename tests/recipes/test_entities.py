@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.data.tagged import read_tagged
-from app.data.tags import Sentence, kinds_of
+from app.data.tags.read import read_tagged
+from app.data.tags.schemes import Sentence, kinds_of
 
 FOLDER = Path(__file__).parents[2] / "app" / "recipes" / "data" / "entities"
 SIZES = {"train": 279, "dev": 70, "test": 70}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.config import load, shipped_recipes
-from app.finetune.training import train_recipe
+from app.finetune.train import train_recipe
 
 # A score on test (dev where there is none) that guessing does not reach, and whether it is to be above or below.
 EXPECTED = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from app.host.locks import blocks
+from app.host.backends.lockfiles import blocks
 
 
 def pins(entries: list[str]) -> set[str]:

@@ -1,0 +1,102 @@
+"""Running text for language models: a plain text file, or a .jsonl, .tsv or .csv file with one document a row."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Literal
+
+from app.data.files import FORMATS, Columns, Faults, decoded_lines, find_file, read_texts
+from app.data.gather import all_of
+from app.data.text.encode import file_digest
+from app.errors import DataError, Problem
+
+Part = Literal["all", "head", "tail"]
+TAIL = 0.1  # share of the characters kept for dev where no dev file is named; nanoGPT's too, so that losses compare
+PIECE = 1 << 18  # characters that a tokenizer is given at a time, so that each of its threads has some
+# Where a text may be cut without changing a token: GPT-2's pattern takes blanks together, but a single line end between
+# two words stands alone.
+SEAM = re.compile(r"(?<=\S\n)(?=\S)")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A file of text, or its beginning (`head`) or end (`tail`); nothing is read before it is asked for."""
+
+    path: Path
+    column: str = "text"
+    """Where the documents are in a .jsonl, .tsv or .csv file."""
+    part: Part = "all"
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the file's bytes and of what is taken from it."""
+        taken = [file_digest(self.path), self.column if self.path.suffix in FORMATS else "", self.part]
+        return hashlib.sha256("\n".join(taken).encode()).hexdigest()
+
+    def documents(self) -> list[str]:
+        """The texts, line ends as \\n. Raises DataError naming lines that cannot be read, or an empty file."""
+        documents = _documents(self.path, self.column)
+        if self.part == "all":
+            return documents
+        cut = round(sum(map(len, documents)) * (1 - TAIL))
+        return list(_before(documents, cut) if self.part == "head" else _after(documents, cut))
+
+
+def corpus(name: str, column: str = "text", part: Part = "all") -> Corpus:
+    """The corpus of a file name. Raises DataError where there is no such file."""
+    return Corpus(find_file(name), column, part)
+
+
+def corpora(train: str, dev: str | None, test: str | None, column: str = "text") -> dict[str, Corpus]:
+    """The corpus of each split that there is; with no file for dev the end of train is kept for it.
+
+    Raises DataError naming every file that is not there.
+    """
+    parts: dict[str, tuple[str, Part]] = {"train": (train, "all" if dev else "head")}
+    parts["dev"] = (dev, "all") if dev else (train, "tail")
+    if test:
+        parts["test"] = (test, "all")
+    found = all_of(partial(corpus, name, column, part) for name, part in parts.values())
+    return dict(zip(parts, found))
+
+
+def pieces(text: str) -> Iterator[str]:
+    """The text in pieces of about `PIECE` characters, cut where no token is."""
+    start = 0
+    while start < len(text):
+        seam = SEAM.search(text, start + PIECE)
+        end = seam.start() if seam else len(text)
+        yield text[start:end]
+        start = end
+
+
+def _documents(path: Path, column: str) -> list[str]:
+    if path.suffix in FORMATS:
+        return read_texts(str(path), Columns(column, label=None)).texts
+    faults = Faults(path)
+    text = "\n".join(line for _, line in decoded_lines(path, faults))
+    faults.raise_if_any()
+    if not text.strip():
+        raise DataError(Problem("the file holds no text", "give it some, or name another", str(path)))
+    return [text]
+
+
+def _before(documents: list[str], cut: int) -> Iterator[str]:
+    """What lies before character `cut` of the documents end to end."""
+    for document in documents:
+        if cut <= 0:
+            return
+        yield document[:cut]
+        cut -= len(document)
+
+
+def _after(documents: list[str], cut: int) -> Iterator[str]:
+    for document in documents:
+        if cut < len(document):
+            yield document[max(0, cut) :]
+        cut -= len(document)

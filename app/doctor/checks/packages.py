@@ -1,0 +1,170 @@
+"""The installed packages against the lock.
+
+What "by hash" means for a package that is installed: the installer checked each wheel against the lock's hashes and
+then threw the wheel away. What is left of it are the stamp, which names the locks by their SHA-256, and each package's
+own RECORD, which lists size and SHA-256 of every file. So the chain is: locks -> stamp -> name and version -> RECORD
+-> files. Two checks hold it: `packages` the first half, `files` the second.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+from app.doctor.context import Inside
+from app.host.backends.lockfiles import blocks, lock_hash
+from app.host.checks.check import Answer, check, failed, passed, skipped, warned
+from app.host.variants import DEFAULT_INDEX, TORCH, VARIANTS
+
+REINSTALL = "put the locked packages back: `invoke clean`, then `invoke up`"
+# Hashed as well as measured: what a run computes with. All files of every package are measured.
+HASHED = ("torch", "numpy")
+HASHED_TO = 2_000_000  # bytes; the libraries above it are 1.4 GB, four seconds of hashing, and change with their size
+SHOWN = 4
+
+
+def name_of(text: str) -> str:
+    """A package's name as the index normalises it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", text).lower()
+
+
+def installed(site: Path) -> dict[str, tuple[str, Path]]:
+    """Name -> (version, metadata folder) of everything in a site-packages folder."""
+    found = {}
+    for folder in site.glob("*.dist-info"):
+        name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
+        found[name_of(name)] = (version, folder)
+    return found
+
+
+def locked(text: str) -> dict[str, str]:
+    """Name -> version of what a lock file asks for on this Python and system."""
+    from packaging.requirements import Requirement
+
+    wanted: dict[str, str] = {}
+    for entries in blocks(text).values():
+        for entry in entries:
+            requirement = Requirement(re.split(r"\s*\\?\n|\s--hash", entry, maxsplit=1)[0].strip())
+            if requirement.marker and not requirement.marker.evaluate():
+                continue
+            if requirement.url:
+                version = unquote(requirement.url.rsplit("/", 1)[1]).split("-")[1]
+            else:
+                version = str(requirement.specifier).removeprefix("==")
+            wanted[name_of(requirement.name)] = version
+    return wanted
+
+
+def _variant(inside: Inside, have: dict[str, tuple[str, Path]]) -> str:
+    """The variant of this environment: as it says itself, as its stamp says, else by the installed torch."""
+    if inside.variant:
+        return inside.variant.name
+    if stamp := _stamp(inside):
+        return str(stamp.get("variant"))
+    version = have["torch"][0] if "torch" in have else ""
+    number, _, local = version.partition("+")
+    # The build of the package index is the CUDA 11.7 one and does not say so in its version.
+    return (local or DEFAULT_INDEX) if number == TORCH else ""
+
+
+def _stamp(inside: Inside) -> dict[str, str]:
+    try:
+        stamp = json.loads((inside.prefix / ".workspace-lock").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+@check("packages", needs="the lock files", quick=True, limit=10, source="docker/locks")
+def packages(inside: Inside) -> Answer:
+    """Every locked package is installed in the locked version, from the locks that are here."""
+    if inside.locks is None:
+        return skipped("no lock files here")
+    have = installed(inside.site)
+    variant = _variant(inside, have)
+    if variant not in VARIANTS:
+        torch = f"torch {have['torch'][0]}" if "torch" in have else "an environment without torch"
+        return warned(f"{torch} is of no variant of the workspace", "`invoke up` makes the locked environment")
+    wheels, runtime, dev = (
+        locked((inside.locks / name).read_text(encoding="utf-8"))
+        for name in (f"torch-{variant}.txt", "runtime.txt", "dev.txt")
+    )
+    needed = {**wheels, **runtime}
+    missing = [name for name in needed if name not in have]
+    moved = [
+        f"{name} {have[name][0]} (locked: {version})"
+        for name, version in sorted({**dev, **needed}.items())
+        if name in have and have[name][0] != version
+    ]
+    if missing or moved:
+        said = [f"moved: {_some(moved)}"] if moved else []
+        said += [f"missing: {_some(missing)}"] if missing else []
+        return failed("; ".join(said), REINSTALL)
+    stamp = _stamp(inside)
+    if stamp and stamp.get("lock") not in (
+        lock_hash(inside.locks, variant, True),
+        lock_hash(inside.locks, variant, False),
+    ):
+        return warned("the locks have changed since this environment was made", "`invoke up` makes the new one")
+    both = [name for name in dev if name in have and name not in needed]
+    own = len(have) - len(needed) - len(both)
+    extra = f", {own} that are not in it" if own > 0 else ""
+    return passed(f"{len(needed) + len(both)} packages as locked for {variant}{extra}")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+@check("files", limit=60, source="https://packaging.python.org/en/latest/specifications/recording-installed-packages/")
+def files(inside: Inside) -> Answer:
+    """Every installed file is as its package's RECORD says: by size, those of torch and numpy by SHA-256 as well."""
+    count = hashed = 0
+    changed: list[str] = []
+    for name, (_, folder) in sorted(installed(inside.site).items()):
+        for path, size, digest in _record(folder):
+            count += 1
+            try:
+                have = path.stat().st_size
+            except OSError:
+                changed.append(f"{name}: {path} is gone")
+                continue
+            if have != size:
+                changed.append(f"{name}: {path} has {have} bytes, not {size}")
+            elif name in HASHED and size <= HASHED_TO:
+                hashed += 1
+                if _sha256(path) != digest:
+                    changed.append(f"{name}: {path} has another SHA-256")
+    if changed:
+        return failed(f"{len(changed)} of {count} files differ: {_some(changed)}", REINSTALL)
+    return passed(f"{count} files have their size, {hashed} of {' and '.join(HASHED)} their SHA-256")
+
+
+def _record(folder: Path) -> Iterator[tuple[Path, int, str]]:
+    """(path, bytes, SHA-256 in base64) of a package's files.
+
+    Without those that are rewritten on purpose: scripts in bin/, and bytecode.
+    """
+    try:
+        text = (folder / "RECORD").read_text(encoding="utf-8")
+    except OSError:
+        return
+    for row in csv.reader(text.splitlines()):
+        if len(row) != 3 or not row[1].startswith("sha256=") or not row[2]:
+            continue
+        if not row[0].startswith(("../", "/")) and not row[0].endswith(".pyc"):
+            yield folder.parent / row[0], int(row[2]), row[1].removeprefix("sha256=")
+
+
+def _sha256(path: Path) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
+
+
+CHECKS = (packages, files)

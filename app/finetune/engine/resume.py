@@ -1,0 +1,118 @@
+"""Going on with a run that was stopped: which checkpoint, which recipe, and what may not have changed meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from app import fileio
+from app.config import fingerprint, resolved, to_yaml
+from app.errors import ConfigError, DataError, Problem, RunError
+from app.finetune.engine.position import OURS, position_in
+from app.finetune.tasks.base import Splits
+from app.runs import checkpoints, manifest, records
+from app.runs.folder import Run
+from app.schema import Recipe
+
+NEUTRAL = ("trainer.checkpoint_every", "trainer.log_every", "trainer.workers", "tracking", "about")  # moves no weight
+LENGTH = ("trainer.max_epochs", "trainer.max_steps")
+OPEN_ENDED = ("constant", "inverse_sqrt")  # schedules that do not ask how long the training will be
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A run to go on with."""
+
+    run: Run
+    recipe: Recipe
+    checkpoint: Path | None
+    """None: there was none yet, so from the beginning."""
+
+    def same_data(self, splits: Splits) -> Run:
+        """The run, once its data is known to be what it was. Raises DataError."""
+        same_data(self.run, splits)
+        return self.run
+
+    def rewind(self) -> None:
+        """Make the folder say what it said when the checkpoint was written, and that the run goes on."""
+        place = checkpoints.plain(self.checkpoint)[OURS] if self.checkpoint else {"records": 0}
+        step = checkpoints.step_of(self.checkpoint) if self.checkpoint else -1
+        records.cut(self.run.metrics, place["records"])
+        checkpoints.forget_after(self.run.checkpoints, step)
+        shutil.rmtree(self.run.model, ignore_errors=True)
+        resumed = self.run.manifest().get("resumed", [])
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        fileio.write_text(self.run.path / "recipe.yaml", to_yaml(self.recipe))
+        self.run.update(
+            recipe_sha256=fingerprint(self.recipe),
+            resumed=[*resumed, {"at": now, "step": max(0, step)}],
+            finished=False,
+        )
+
+
+def restart(run: Run, overrides: Sequence[str]) -> Restart:
+    """Choose the checkpoint and check the overrides. Raises RunError where there is nothing left to do, ConfigError
+    for an override that would make it another run. A damaged checkpoint is named on stderr and passed over."""
+    recipe = run.recipe(list(overrides))
+    refuse_other_identity(run.recipe(), recipe)
+    written = run.manifest()
+    if written.get("finished") and fingerprint(recipe) == written["recipe_sha256"]:
+        fix = f"see `app evaluate {run.path}`, or give a longer trainer.max_epochs"
+        raise RunError(Problem("the run is finished: there is nothing to resume", fix, str(run.path)))
+    for package, version in manifest.versions().items():
+        before = written["versions"].get(package)
+        if before != version:
+            print(f"warning: {package} was {before} and is {version}: bits may differ", file=sys.stderr)
+    checkpoint, damaged = checkpoints.newest(run.checkpoints)
+    for problem in damaged:
+        print(f"warning: {problem.where}: {problem.what}", file=sys.stderr)
+    begun = f"step {position_in(checkpoint).step}" if checkpoint else "the beginning: there is no checkpoint yet"
+    print(f"resuming {run.path} from {begun}", file=sys.stderr)
+    return Restart(run, recipe, checkpoint)
+
+
+def same_data(run: Run, splits: Splits) -> None:
+    """Raise DataError where the data is not what it was when the run began."""
+    before, now = run.manifest()["data_sha256"], splits.digests()
+    changed = [split for split in now if before.get(split) != now[split]]
+    if changed:
+        what = f"the data of {' and '.join(changed)} changed since the run began"
+        raise DataError(Problem(what, "put the old data back, or train again with the new", str(run.path)))
+
+
+def refuse_other_identity(before: Recipe, now: Recipe) -> None:
+    """Raise ConfigError for each setting that changed and would have changed the weights."""
+    old, new = flat(resolved(before)), flat(resolved(now))
+    problems = []
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) == new.get(key) or key in NEUTRAL:
+            continue
+        if key in LENGTH and _open_ended(now):
+            continue
+        why = (
+            f"the {now.schedule.name} schedule is stretched over the whole training, so all its steps would differ"
+            if key in LENGTH
+            else "a resumed run goes on with what it began with"
+        )
+        fix = f"leave it, or begin another run: `app train {before.name} {key}={new.get(key)}`"
+        problems.append(Problem(f"{key}: {old.get(key)!r} cannot become {new.get(key)!r}: {why}", fix))
+    if problems:
+        raise ConfigError(*problems)
+
+
+def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings as `section.key`."""
+    if not isinstance(settings, dict) or not settings:
+        return {prefix: settings}
+    return {k: v for name, value in settings.items() for k, v in flat(value, f"{prefix}.{name}".lstrip(".")).items()}
+
+
+def _open_ended(recipe: Recipe) -> bool:
+    """Whether a longer training begins with the very steps of a shorter one."""
+    schedule = recipe.schedule
+    return schedule.name in OPEN_ENDED and (schedule.warmup == 0 or schedule.warmup >= 1)

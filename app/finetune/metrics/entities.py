@@ -1,0 +1,119 @@
+"""How well a tagger did, twice over: by whole entities, strictly, and by single tokens.
+
+The two differ a great deal. An entity counts only with all of its tokens and its type right and its first tag a B
+(seqeval's strict mode for IOB2; F1 as in Tjong Kim Sang and De Meulder 2003), which is what papers report. The table
+of tokens asks of each tag by itself; most tokens are O, so its micro average, which is the accuracy, is high for a
+tagger that finds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from seqeval.metrics.v1 import classification_report
+from seqeval.scheme import IOB2
+
+from app.data.tags.schemes import OUTSIDE
+from app.finetune.tasks.text_classification import confusion, per_class
+
+Tags = Sequence[Sequence[str]]
+AVERAGES = ("micro", "macro", "weighted")
+
+
+@dataclass(frozen=True)
+class Row:
+    """Precision, recall and F1 of one type or tag, or an average of them; 0 where a ratio has nothing below it."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    """How many there are in the truth."""
+
+
+@dataclass(frozen=True)
+class EntityReport:
+    """Both tables: their last three rows are the averages."""
+
+    entities: tuple[Row, ...]
+    tokens: tuple[Row, ...]
+
+    def values(self) -> dict[str, float]:
+        """The figures to follow and to compare by."""
+        entity, token = ({row.name: row for row in rows[-3:]} for rows in (self.entities, self.tokens))
+        return {
+            "entity_f1": entity["micro"].f1,
+            "entity_precision": entity["micro"].precision,
+            "entity_recall": entity["micro"].recall,
+            "token_accuracy": token["micro"].f1,
+            "token_macro_f1": token["macro"].f1,
+        }
+
+    def as_dict(self) -> dict[str, list[dict[str, Any]]]:
+        """Plain values for JSON."""
+        return {"entities": [asdict(row) for row in self.entities], "tokens": [asdict(row) for row in self.tokens]}
+
+    def markdown(self) -> str:
+        """Both tables, each under what it is."""
+        return "\n".join(
+            [
+                "**Entities**, strict: every token, the type and the opening B must be right (seqeval, IOB2).",
+                "",
+                *_table("type", self.entities),
+                "",
+                "**Tokens**, each tag by itself; micro is the accuracy, O included.",
+                "",
+                *_table("tag", self.tokens),
+            ]
+        )
+
+
+def report_of(truth: Tags, answers: Tags) -> EntityReport:
+    """Both reports over sentences of IOB2 tags. Raises ValueError where a sentence and its answer differ in length."""
+    if list(map(len, truth)) != list(map(len, answers)):
+        raise ValueError("every token needs one answer")
+    return EntityReport(tuple(_entity_rows(truth, answers)), tuple(_token_rows(truth, answers)))
+
+
+def _entity_rows(truth: Tags, answers: Tags) -> list[Row]:
+    """Rows of the types in truth or answers, in alphabetical order, and their averages."""
+    if not any(tag.startswith("B-") for tags in (*truth, *answers) for tag in tags):
+        return [Row(average, 0.0, 0.0, 0.0, 0) for average in AVERAGES]  # seqeval cannot average over no types
+    found = classification_report(
+        list(map(list, truth)), list(map(list, answers)), scheme=IOB2, output_dict=True, zero_division=0
+    )
+    return [
+        _row(name.removesuffix(" avg"), [row["precision"], row["recall"], row["f1-score"]], row["support"])
+        for name, row in found.items()
+    ]
+
+
+def _token_rows(truth: Tags, answers: Tags) -> list[Row]:
+    """Rows of the tags in truth or answers, O first, then each type's B and I, and their averages."""
+    flat_truth, flat_answers = ([tag for tags in side for tag in tags] for side in (truth, answers))
+    names = sorted({*flat_truth, *flat_answers}, key=lambda tag: (tag != OUTSIDE, tag[2:], tag))
+    place = {name: i for i, name in enumerate(names)}
+    counts = confusion(np.array([place[t] for t in flat_truth]), np.array([place[t] for t in flat_answers]), len(names))
+    table, support = per_class(counts), counts.sum(1)
+    accuracy = np.full(3, np.trace(counts) / counts.sum())
+    averages = (accuracy, table.mean(0), np.average(table, axis=0, weights=support))
+    rows = [_row(name, scores, n) for name, scores, n in zip(names, table, support)]
+    return rows + [_row(name, scores, len(flat_truth)) for name, scores in zip(AVERAGES, averages)]
+
+
+def _row(name: str, scores: Sequence[float], support: int) -> Row:
+    precision, recall, f1 = map(float, scores)  # numpy's own floats are no JSON
+    return Row(name, precision, recall, f1, int(support))
+
+
+def _table(title: str, rows: Sequence[Row]) -> list[str]:
+    body = [
+        f"| {f'*{row.name}*' if row.name in AVERAGES else row.name} | {row.precision:.3f} | {row.recall:.3f} "
+        f"| {row.f1:.3f} | {row.support} |"
+        for row in rows
+    ]
+    return [f"| {title} | precision | recall | F1 | support |", "|---|---|---|---|---|", *body]

@@ -1,0 +1,199 @@
+"""What a task is: the data, the model, the loss, and how a trained model is judged. One engine trains them all.
+
+To add one: subclass `Task`, name the class in `TASKS`, and give `app.schema` its recipe. The loss is a *sum* with its
+weight (how many examples or tokens it sums over), so that batches of different size, accumulated or on many devices,
+count for what they hold.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from torch import Tensor, nn
+
+from app.data.batch import Batch, DataSet
+from app.errors import ConfigError, Problem
+from app.schema import Recipe
+
+R = TypeVar("R", bound=Recipe)
+Split = Literal["train", "dev", "test"]
+Forward = Callable[..., Any]
+"""The model, or its compiled form: takes `Batch.inputs` as keywords."""
+
+TASKS: dict[str, str] = {
+    "linear-regression": "app.finetune.tasks.linear_regression:LinearRegressionTask",
+    "logistic-regression": "app.finetune.tasks.logistic_regression:LogisticRegressionTask",
+    "text-classification": "app.finetune.tasks.text_classification:TextClassificationTask",
+    "text-regression": "app.finetune.tasks.text_regression:TextRegressionTask",
+    "token-classification": "app.finetune.tasks.token_classification:TokenClassificationTask",
+    "language-model": "app.finetune.tasks.gpt:GPTTask",
+    "causal-lm": "app.finetune.tasks.causal_lm:CausalLMTask",
+    "image-classification": "app.finetune.tasks.image_classification:ImageClassificationTask",
+}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A summed loss and what it sums over."""
+
+    total: Tensor
+    """Scalar: sum over the batch, on the device, with gradient."""
+    weight: int
+    """Examples or tokens in the sum; known from the batch, so that no step waits for the device."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One example of an evaluation. Plain values, so that processes can exchange them."""
+
+    index: int
+    """Its place in the data set; tells the same example on two devices apart from two examples."""
+    loss: float
+    weight: float
+    answer: Any = None
+    """What the model said: a class, a number, tags."""
+    detail: Any = None
+    """What else `score` or `predict` wants: probabilities for example."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an evaluation found."""
+
+    values: dict[str, float]
+    """Name to number; `loss` is always there."""
+    tables: str = ""
+    """Markdown for report.md and the terminal."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The data of a job."""
+
+    train: DataSet
+    dev: DataSet
+    test: DataSet | None = None
+
+    def digests(self) -> dict[str, str]:
+        """Split to the sha256 of what it was made from."""
+        named = {"train": self.train, "dev": self.dev, "test": self.test}
+        return {split: data.digest for split, data in named.items() if data is not None}
+
+
+class Task(ABC, Generic[R]):
+    """A kind of job, built from its recipe."""
+
+    unit: ClassVar[str] = "examples"
+    """What an example is called where its speed is shown."""
+    monitor: ClassVar[str] = "loss"
+    """The score on dev that says which checkpoint is best."""
+    higher_is_better: ClassVar[bool] = False
+
+    def __init__(self, recipe: R) -> None:
+        self.recipe = recipe
+        self._operations: dict[int | None, float] = {}
+
+    @abstractmethod
+    def data(self, split: Split) -> DataSet | None:
+        """Read and encode a split; None where the recipe names no such data. Raises DataError.
+
+        `train` is asked for before `model`, unless `load` made the model.
+        """
+
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """A new model to train. Random parts draw from torch's generator, which is seeded before the call."""
+
+    @abstractmethod
+    def loss(self, forward: Forward, batch: Batch) -> Loss:
+        """The training loss of a batch."""
+
+    @abstractmethod
+    def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
+        """What the model says to each example of a batch; without labels the loss is 0."""
+
+    @abstractmethod
+    def score(self, judged: Sequence[Judged], data: DataSet) -> Scores:
+        """Metrics and tables over a whole split; `judged` is in the order of the data, each example once."""
+
+    @abstractmethod
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write the trained model into an empty folder: safetensors, and all that `load` needs."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> nn.Module:
+        """A model that `save` wrote; the task knows afterwards what it knew then (its classes for example)."""
+
+    def unlabelled(self, name: str | None) -> DataSet:
+        """The examples of a file, or of stdin for None, for `predict`. Raises DataError; ConfigError where the task has
+        nothing to predict from a file."""
+        what = f"a run of {self.recipe.task} has nothing to predict from a file"
+        raise ConfigError(Problem(what, "score it instead: app evaluate RUN"))
+
+    def describe(self, judged: Judged) -> dict[str, Any]:
+        """One line of `predict`'s JSONL."""
+        return {"answer": judged.answer}
+
+    def lines(self, judged: Sequence[Judged], data: DataSet) -> Iterator[dict[str, Any]]:
+        """The lines of `predict`'s JSONL; `judged` is in the order of the data, each example once."""
+        return map(self.describe, judged)
+
+    def settle(self, model: nn.Module, judged: Sequence[Judged], dev: DataSet) -> bool:
+        """Choose on dev what the loss does not, a threshold for example; whether the trained model is another now."""
+        return False
+
+    def conclude(self, model: nn.Module) -> Scores | None:
+        """What a finished training is checked against beyond its test set, where there is such a thing."""
+        return None
+
+    def flops(self, model: nn.Module, batch: Batch) -> float:
+        """Floating-point operations of a training step on the useful part of a batch, by `operations_a_token`."""
+        return self.operations(model) * batch.useful
+
+    def operations(self, model: nn.Module) -> float:
+        """What `count` says, asked once for each state of freezing: it walks over the whole model, which FSDP later
+        leaves this process a part of."""
+        freeze = getattr(self.recipe.model, "freeze", None)
+        awake = sum(p.requires_grad for p in model.parameters()) if freeze and freeze.gradual else None
+        if awake not in self._operations:
+            self._operations[awake] = self.count(model)
+        return self._operations[awake]
+
+    def count(self, model: nn.Module) -> float:
+        """`operations_a_token`, or what a model does that its modules do not show."""
+        return operations_a_token(model)
+
+
+def operations_a_token(model: nn.Module) -> float:
+    """Floating-point operations of a training step for each token, attention and pointwise ones left out.
+
+    2 for each parameter that multiplies in the forward pass, 2 in the backward pass for the gradient of what came into
+    it, and 2 for its own (Kaplan et al. 2020, section 2.1). A frozen one needs none of its own, and the backward pass
+    ends at the first that is trained. Embedding tables look up and do not multiply; a tied output head does.
+    """
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    tied = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
+    operations, reached = 0.0, False
+    for parameter in model.parameters():  # from the bottom up
+        reached = reached or parameter.requires_grad
+        if id(parameter) not in tables - tied:
+            operations += parameter.numel() * (2.0 + 2.0 * reached + 2.0 * parameter.requires_grad)
+    return operations
+
+
+def task_of(recipe: R) -> Task[R]:
+    """The task that a recipe names."""
+    module, _, name = TASKS[recipe.task].partition(":")
+    kind: type[Task[R]] = getattr(importlib.import_module(module), name)
+    return kind(recipe)
+
+
+def weighted_loss(judged: Sequence[Judged]) -> float:
+    """Mean loss over everything that was judged."""
+    weight = sum(j.weight for j in judged)
+    return sum(j.loss for j in judged) / weight if weight else float("nan")

@@ -1,0 +1,98 @@
+"""What the tasks over a transformers encoder share: the tokenizer, the rows of its table in use, how it is saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar, Union
+
+import numpy as np
+import torch
+from torch import nn
+
+from app.data.batch import Batch, DataSet
+from app.data.files import Columns, read_plain
+from app.data.text.encode import EncodedTexts, Ragged, encode_texts, tokenize
+from app.finetune.tasks.base import Split, Task
+from app.models import pretrained
+from app.models.adapters import merged
+from app.models.trimmed_embedding import restore_embeddings, trim_embeddings
+from app.schema import TextClassification, TextRegression, TokenClassification
+
+E = TypeVar("E", bound=Union[TextClassification, TextRegression, TokenClassification])
+T = TypeVar("T", bound=Union[TextClassification, TextRegression])
+
+
+class EncoderTask(Task[E]):
+    """A task whose model reads a whole text at once."""
+
+    unit = "sentences"
+
+    def __init__(self, recipe: E) -> None:
+        super().__init__(recipe)
+        self.tokenizer: Any = None
+        self.used_ids = torch.empty(0, dtype=torch.long)
+        self.length = recipe.data.max_length
+        """Tokens of a text that are read."""
+
+    def file_of(self, split: Split) -> str | None:
+        """What the recipe names for a split."""
+        data = self.recipe.data
+        return {"train": data.train, "dev": data.dev, "test": data.test}[split]
+
+    def begin(self, tokenizer: Any, config: Any) -> None:
+        """Take the tokenizer and the configuration of the model, which may read less than the recipe allows."""
+        asked, most = self.recipe.data.max_length, pretrained.positions_in(config)
+        self.tokenizer, self.length = tokenizer, min(asked, most or asked)
+        if tokenizer.pad_token is None:  # a decoder's has none; what ends a text may also fill the room behind it
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+
+    def remember(self, ids: Ragged) -> None:
+        """Keep which ids training uses."""
+        self.used_ids = torch.from_numpy(np.unique(np.append(ids.flat, self.tokenizer.pad_token_id or 0))).long()
+
+    def ready(self, model: nn.Module) -> nn.Module:
+        """A new model that knows the padding, and with no more of its table trained than training uses."""
+        config: Any = model.config
+        if config.pad_token_id is None:  # a decoder judges a text by its last token that is none
+            config.pad_token_id = self.tokenizer.pad_token_id
+        trim_embeddings(model, self.used_ids)
+        return model
+
+    def finish(self, model: Any) -> None:
+        """Put into a plain model, about to be saved, what the task knows beside it."""
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        plain = merged(model)
+        restore_embeddings(plain)
+        self.finish(plain)
+        plain.save_pretrained(folder, safe_serialization=True)
+        self.tokenizer.save_pretrained(folder)
+
+    def flops(self, model: nn.Module, batch: Batch) -> float:
+        """As for every task, and 12 L C T a token for attention over T tokens (Chowdhery et al. 2022, appendix B).
+
+        The texts of a batch are of about one length, so T is their mean: known without asking the device.
+        """
+        config: Any = model.config
+        layers, width = (float(getattr(config, name, 0)) for name in ("num_hidden_layers", "hidden_size"))
+        length = batch.useful / max(1, len(batch))
+        return super().flops(model, batch) + 12.0 * layers * width * length * batch.useful
+
+
+class TextTask(EncoderTask[T]):
+    """One label for each text."""
+
+    def encoded(self, name: str, split: Split, classes: list[str] | None) -> EncodedTexts:
+        """A file as token ids with labels among `classes`, or numbers for None."""
+        data, model = self.recipe.data, self.recipe.model
+        if self.tokenizer is None:
+            self.begin(pretrained.tokenizer_of(model), pretrained.config_of(model))
+        found = encode_texts(name, Columns(data.text, data.label), self.tokenizer, self.length, classes)
+        if split == "train":
+            self.remember(found.ids)
+        return found
+
+    def unlabelled(self, name: str | None) -> DataSet:
+        texts = read_plain(name, self.recipe.data.text)
+        ids = tokenize(self.tokenizer, texts, self.length)
+        return EncodedTexts(ids, self.tokenizer.pad_token_id or 0, "")

@@ -1,0 +1,116 @@
+"""Learning to continue text: what our own GPT and the causal models of transformers have in common.
+
+An example is a window of a stream of tokens, and its labels are the tokens that follow each of them.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TypeVar, Union
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.data.batch import Batch, DataSet
+from app.data.text.corpus import Corpus, corpora, corpus
+from app.data.text.packing import IGNORED, Windows, pack
+from app.data.text.vocabulary import Vocabulary, learned, vocabulary_in
+from app.errors import ConfigError, DataError, ModelError, Problem
+from app.finetune.generation.sampling import Reader
+from app.finetune.tasks.base import Forward, Judged, Scores, Split, Task, weighted_loss
+from app.models.fetch import tokenizer_folder
+from app.schema import CausalLanguageModel, LanguageModel
+
+R = TypeVar("R", bound=Union[LanguageModel, CausalLanguageModel])
+
+
+class LanguageTask(Task[R]):
+    """The next token, everywhere; judged by the mean loss of a token, in nats, and its exponential."""
+
+    unit = "windows"
+
+    def __init__(self, recipe: R) -> None:
+        super().__init__(recipe)
+        self.known: Vocabulary | None = None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tokenizer: the one a loaded model came with, else the one that the recipe names."""
+        if self.known is None:
+            self.known = self._vocabulary()
+        return self.known
+
+    def data(self, split: Split) -> Windows | None:
+        """A text as windows of equal length; only those of train may overlap."""
+        text = self._corpora().get(split)
+        if text is None:
+            return None
+        data, context = self.recipe.data, self.context()
+        length = data.length or context
+        if length is None:
+            raise ConfigError(Problem("data.length: the model itself sets no limit", "say data.length=1024"))
+        if context is not None and length > context:
+            what = f"data.length={length} is more than the {context} tokens that the model can read"
+            raise ConfigError(Problem(what, f"say data.length={context} or less"))
+        try:
+            vocabulary = self.vocabulary
+        except DataError:
+            text.documents()  # a bad training text is not to hide what is wrong with this one
+            raise
+        return pack(text, vocabulary, length, data.stride if split == "train" else None)
+
+    @abstractmethod
+    def context(self) -> int | None:
+        """Longest sequence that the model can read, where it has such a limit."""
+
+    @abstractmethod
+    def own_tokenizer(self) -> str | None:
+        """Folder or hub id of the tokenizer that the model brings along, where it does."""
+
+    @abstractmethod
+    def logits(self, forward: Forward, batch: Batch) -> Tensor:
+        """(B, T, V) from a batch of windows."""
+
+    @abstractmethod
+    def reader(self, model: nn.Module) -> Reader:
+        """What `sampling.continuations` asks for the next token."""
+
+    def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
+        """The summed loss of each window, and how many of its tokens count."""
+        assert batch.labels is not None
+        # Row by row: a float32 copy of all the logits would be the largest tensor of the evaluation, 5 GB for GPT-2.
+        pairs = zip(self.logits(forward, batch), batch.labels)
+        losses = [F.cross_entropy(row.float(), labels, ignore_index=IGNORED, reduction="sum") for row, labels in pairs]
+        rows = zip(batch.index.tolist(), torch.stack(losses).tolist(), batch.labels.ne(IGNORED).sum(1).tolist())
+        return [Judged(index, loss, count) for index, loss, count in rows]
+
+    def score(self, judged: Sequence[Judged], data: DataSet) -> Scores:
+        loss = weighted_loss(judged)
+        return Scores({"loss": loss, "perplexity": math.exp(min(loss, 700.0))})  # e^710 is more than a float holds
+
+    def unlabelled(self, name: str | None) -> DataSet:
+        what = "a language model continues texts, it does not label them"
+        raise ConfigError(Problem(what, "use `app generate RUN --prompt TEXT`"))
+
+    def _corpora(self) -> dict[str, Corpus]:
+        """The text of each split that there is."""
+        data = self.recipe.data
+        return corpora(data.train, data.dev, data.test, data.text)
+
+    def _vocabulary(self) -> Vocabulary:
+        model, data = self.recipe.model, self.recipe.data
+        own, kind = self.own_tokenizer(), model.tokenizer
+        if kind == "auto":
+            kind = own or "bpe"
+        elif model.pretrained and own:
+            what = f"model.tokenizer={kind}, but the weights of {own} know the tokens of its own tokenizer alone"
+            raise ModelError(Problem(what, "leave out model.tokenizer, or say model.pretrained=false"))
+        if kind == "characters":  # of all the texts: nothing is learned about a character by its being known
+            names = dict.fromkeys(name for name in (data.train, data.dev, data.test) if name)
+            return learned(kind, 0, [corpus(name, data.text) for name in names])
+        if kind == "bpe":
+            return learned(kind, model.vocab_size, [self._corpora()["train"]])
+        return vocabulary_in(tokenizer_folder(kind, model.revision if kind == own else None))

@@ -1,0 +1,153 @@
+"""A tag for each word of a sentence, by any transformers token classifier: named entities, by default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.data.batch import Batch, DataSet
+from app.data.tags.encode import EncodedTags, encode_tagged, encode_words, tag_names
+from app.data.tags.read import Keys, read_tagged, read_untagged
+from app.data.tags.schemes import OUTSIDE, spans_of
+from app.data.text.packing import IGNORED
+from app.errors import DataError
+from app.finetune.metrics.entities import report_of
+from app.finetune.metrics.viterbi import best_tags
+from app.finetune.tasks.base import Forward, Judged, Loss, Scores, Split, weighted_loss
+from app.finetune.tasks.encoder import EncoderTask
+from app.models import pretrained
+from app.models.fetch import model_folder
+from app.schema import TokenClassification
+
+LEADS = tuple(step / 4 for step in range(9))  # a probability of O from 1/2 up to 0.88 against one other tag
+
+
+class TokenClassificationTask(EncoderTask[TokenClassification]):
+    """Sentences of words in, well-formed IOB2 tags out; the best checkpoint has the highest entity F1 on dev."""
+
+    monitor = "entity_f1"
+    higher_is_better = True
+
+    def __init__(self, recipe: TokenClassification) -> None:
+        super().__init__(recipe)
+        self.names: list[str] = []
+        self.lead = 0.0
+        """By how much O must lead, in log-probability, to be the answer; it is in the head's bias."""
+
+    def data(self, split: Split) -> EncodedTags | None:
+        """A file as windows of token ids; the types are those of the training file."""
+        if (name := self.file_of(split)) is None:
+            return None
+        data = self.recipe.data
+        keys = Keys(data.tokens, data.tags)
+        try:
+            self.names = self.names or tag_names(data.train, keys)
+        except DataError:
+            read_tagged(name, keys)  # a bad training file is not to hide what is wrong with this one
+            raise
+        if self.tokenizer is None:
+            model = self.recipe.model
+            folder = model_folder(model.name, model.revision, weights=model.pretrained)
+            self.begin(pretrained.tokenizer_for_words(folder), pretrained.config_in(folder))
+        encoded = encode_tagged(name, keys, self.tokenizer, self.length, self.names)
+        if split == "train":
+            self.remember(encoded.ids)
+        return encoded
+
+    def model(self) -> nn.Module:
+        return self.ready(pretrained.token_classifier(self.recipe.model, self.names))
+
+    def loss(self, forward: Forward, batch: Batch) -> Loss:
+        logits: Tensor = forward(**batch.inputs).logits
+        assert batch.labels is not None
+        total = F.cross_entropy(
+            logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        return Loss(total, batch.counted)
+
+    def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
+        """Log-probabilities of the words of each window; tags are chosen when a sentence is whole again."""
+        assert batch.labels is not None
+        log_probabilities = forward(**batch.inputs).logits.float().log_softmax(2)  # (B, T, C)
+        losses = F.nll_loss(
+            log_probabilities.transpose(1, 2), batch.labels, ignore_index=IGNORED, reduction="none"
+        ).sum(1)
+        scores, counted = log_probabilities.cpu().numpy(), batch.labels.ne(IGNORED).cpu().numpy()
+        return [
+            Judged(index, loss, float(words.sum()), row[words])
+            for index, loss, row, words in zip(batch.index.tolist(), losses.tolist(), scores, counted)
+        ]
+
+    def score(self, judged: Sequence[Judged], data: DataSet) -> Scores:
+        assert isinstance(data, EncodedTags)
+        truth = [[self.names[i] for j in windows for i in data.truth(j.index)] for windows in by_sentence(judged, data)]
+        report = report_of(truth, self.answers(judged, data))
+        note = f"\n\nO is the answer only where it leads by {self.lead:g}: chosen on dev." if self.lead else ""
+        return Scores({"loss": weighted_loss(judged), **report.values()}, report.markdown() + note)
+
+    def answers(self, judged: Sequence[Judged], data: EncodedTags, lead: float = 0.0) -> list[list[str]]:
+        """Tags of each whole sentence, O only where it leads by `lead` more than the model already asks for."""
+        handicap = np.array([lead if name == OUTSIDE else 0.0 for name in self.names], dtype=np.float32)
+        sentences = [np.concatenate([j.answer for j in windows]) for windows in by_sentence(judged, data)]
+        chosen = best_tags([scores - handicap for scores in sentences], self.names)
+        return [[self.names[i] for i in tags] for tags in chosen]
+
+    def settle(self, model: nn.Module, judged: Sequence[Judged], dev: DataSet) -> bool:
+        """Make O lead by what gives the highest entity F1 on dev, in the bias of the head.
+
+        Cross-entropy leaves a tagger too ready to say O: F1 is highest where an answer is given from half of the best
+        F1 on, not from one half (Lipton et al. 2014, theorem 1).
+        """
+        assert isinstance(dev, EncodedTags)
+        heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == len(self.names)]
+        if not heads or heads[-1].bias is None or heads[-1].bias.numel() != len(self.names):  # sharded, for example
+            return False
+        truth = [[self.names[i] for j in windows for i in dev.truth(j.index)] for windows in by_sentence(judged, dev)]
+        scores = {lead: report_of(truth, self.answers(judged, dev, lead)).values()["entity_f1"] for lead in LEADS}
+        self.lead = max(LEADS, key=lambda lead: (scores[lead], -lead))
+        with torch.no_grad():
+            heads[-1].bias[self.names.index(OUTSIDE)] -= self.lead
+        return self.lead > 0
+
+    def finish(self, model: Any) -> None:
+        model.config.outside_lead = self.lead
+
+    def load(self, folder: Path) -> nn.Module:
+        model = pretrained.load_token_classifier(folder)
+        config: Any = model.config
+        self.names = [config.id2label[i] for i in range(config.num_labels)]
+        self.lead = getattr(config, "outside_lead", 0.0)
+        self.begin(pretrained.tokenizer_for_words(folder), config)
+        return model
+
+    def unlabelled(self, name: str | None) -> EncodedTags:
+        words = read_untagged(name, Keys(self.recipe.data.tokens, None))
+        return encode_words(self.tokenizer, words, [[0] * len(w) for w in words], self.length)
+
+    def lines(self, judged: Sequence[Judged], data: DataSet) -> Iterator[dict[str, Any]]:
+        """One sentence a line: its words, their tags, and the entities as spans of words, the end not included."""
+        assert isinstance(data, EncodedTags)
+        for words, tags in zip(data.words, self.answers(judged, data)):
+            entities = [
+                {
+                    "type": span.kind,
+                    "text": " ".join(words[span.start : span.stop]),
+                    "start": span.start,
+                    "stop": span.stop,
+                }
+                for span in spans_of(tags)
+            ]
+            yield {"tokens": list(words), "tags": tags, "entities": entities}
+
+
+def by_sentence(judged: Sequence[Judged], data: EncodedTags) -> Iterator[list[Judged]]:
+    """The windows of each sentence together; `judged` is in the order of the data."""
+    for _, windows in groupby(judged, key=lambda j: int(data.sentences[j.index])):
+        yield list(windows)

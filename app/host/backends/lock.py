@@ -1,0 +1,39 @@
+"""One at a time: two invocations in one checkout must not make the same thing at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from app.errors import HostError, Problem
+from app.host.backends.runner import say
+
+
+@contextmanager
+def alone(root: Path, what: str) -> Iterator[None]:
+    """Wait until no other invocation makes `what`; the lock goes with the process, however that ends.
+
+    Raises:
+        HostError: the lock cannot be written, as after a `sudo invoke` of the same.
+    """
+    import fcntl  # not on Windows, where this module is still imported
+
+    with _lock_file(root / ".cache", what) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another command is making the {what}; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _lock_file(folder: Path, what: str) -> TextIO:
+    path = folder / f"{what}.lock"
+    try:
+        folder.mkdir(exist_ok=True)
+        return path.open("w")
+    except OSError as error:
+        fix = f"`sudo chown -R $(id -un) {folder}` where it is another user's; else work in a checkout of your own"
+        raise HostError(Problem(f"{path} cannot be written: {error.strerror}", fix)) from None

@@ -1,0 +1,201 @@
+"""The native environment: a locked `.venv` at the project's root, made by uv from the same locks as the images.
+
+A finished one carries a stamp, `.venv/.workspace-lock`, and is reused in milliseconds while the stamp fits the locks.
+Another is made beside it, in `.venv.partial`, and moved into its place when it is whole: an interrupted or failed
+installation leaves what was there before, and its remains are never taken for an environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+
+from app.errors import HostError, Problem
+from app.host.backends import commands
+from app.host.backends.lock import alone
+from app.host.backends.lockfiles import lock_files, lock_hash
+from app.host.backends.runner import Runner, say, warn
+from app.host.plan.choose import Plan, space_for
+from app.host.plan.wheels import Reach, reachable, within_reach
+from app.host.probe.certificates import join, trusting
+from app.host.probe.machine import Host
+from app.host.probe.pythons import Python, find_python
+from app.host.probe.uv import NO_UV, find_uv
+from app.host.variants import DEFAULT_INDEX, PYTHON, VARIANTS, Variant
+from app.host.world import World
+
+VENV = ".venv"
+STAMP = ".workspace-lock"
+_PARTIAL = ".venv.partial"
+_OLD = ".venv.old"
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a finished environment was made from. `wanted` differs from `variant` where its wheels were out of reach.
+
+    `root` is the checkout whose code it imports: a copy of the folder would run the original's.
+    """
+
+    lock: str
+    wanted: str
+    variant: str
+    python: str
+    root: str
+
+    @staticmethod
+    def read(folder: Path) -> Stamp | None:
+        try:
+            values = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+            return Stamp(**{field.name: str(values[field.name]) for field in fields(Stamp)})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, folder: Path) -> None:
+        new = folder / f"{STAMP}.new"
+        new.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+        new.replace(folder / STAMP)
+
+
+class Environment:
+    """The `.venv` of one checkout."""
+
+    def __init__(self, root: Path, host: Host, plan: Plan, world: World, runner: Runner) -> None:
+        self.root, self.host, self.plan, self.world, self.runner = root, host, plan, world, runner
+        self.folder = root / VENV
+
+    def current(self) -> Stamp | None:
+        """The stamp where the environment is whole and fits the plan and the locks."""
+        stamp = Stamp.read(self.folder)
+        if stamp is None or self.plan.variant.name not in (stamp.wanted, stamp.variant):
+            return None
+        # An interpreter that was uninstalled since leaves a link to nowhere.
+        if stamp.root != str(self.root) or not (self.folder / "bin" / "python").exists():
+            return None
+        return stamp if stamp.variant in VARIANTS and stamp.lock == self._lock(VARIANTS[stamp.variant]) else None
+
+    def ensure(self, reach: Reach | None = None) -> Stamp:
+        """Reuse the environment, or make it.
+
+        Raises:
+            HostError: no uv, no Python, no room, wheels out of reach, a `.venv` of somebody else's, a failed install.
+        """
+        if not self.runner.dry:
+            join(self.world, self.root)
+        if stamp := self.current():
+            return stamp
+        with nullcontext() if self.runner.dry else alone(self.root, "environment"):
+            # Another invocation may have made it while this one waited.
+            return self.current() or self._make(reach or partial(reachable, ca_bundle=self.host.ca_bundle))
+
+    def _make(self, reach: Reach) -> Stamp:
+        no_uv = None if find_uv(self.world) else NO_UV
+        problems = [p for p in (self._foreign(), no_uv, space_for(self.host, self.plan)) if p]
+        if problems:
+            raise HostError(*problems)
+        plan = self._within_reach(reach)
+        if problem := space_for(self.host, plan):
+            raise HostError(problem)
+        variant = plan.variant
+        python = self._python()
+        if python.note:
+            warn(Problem(python.note, f"for torch.compile, install Python {PYTHON}: `uv python install {PYTHON}`"))
+        say(f"making {VENV} for {variant.name}, Python {python.version}; later commands reuse it")
+        dry = self.runner.dry
+        if not dry:
+            shutil.rmtree(self.root / _PARTIAL, ignore_errors=True)
+        failed = Problem(
+            f"making {VENV} failed: see the message above",
+            "repeat the command: what was downloaded is kept. Behind a proxy set HTTPS_PROXY, for a mirror "
+            "PIP_INDEX_URL, for a company's certificates WORKSPACE_CA_BUNDLE",
+        )
+        locks = [f"docker/locks/{name}" for name in lock_files(variant.name, dev=True)]
+        self.runner.must(commands.uv_venv(python.path, _PARTIAL), failed)
+        trust = trusting(self.world, self.root)
+        self.runner.must(commands.uv_install(_PARTIAL, locks, trust, self._uv_index()), failed)
+        self.runner.must(commands.uv_install_project(_PARTIAL), failed)
+        stamp = Stamp(self._lock(variant), self.plan.variant.name, variant.name, python.version, str(self.root))
+        if not dry:
+            stamp.write(self.root / _PARTIAL)
+            self._move_in()
+        return stamp
+
+    def _move_in(self) -> None:
+        old = self.root / _OLD
+        shutil.rmtree(old, ignore_errors=True)
+        if self.folder.exists():
+            self.folder.rename(old)
+        (self.root / _PARTIAL).rename(self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _foreign(self) -> Problem | None:
+        if not self.folder.exists() or Stamp.read(self.folder) is not None:
+            return None
+        return Problem(f"{VENV} is there and was not made by this workspace", f"move it away: `mv {VENV} {VENV}.mine`")
+
+    def _python(self) -> Python:
+        if found := find_python(self.world, (PYTHON,)):
+            return found
+        say(f"there is no Python {PYTHON} here; asking uv for one")
+        fetch = replace(commands.uv_python(PYTHON), env=trusting(self.world, self.root))
+        if self.runner.run(fetch) == 0:
+            if self.runner.dry:
+                return Python(PYTHON, PYTHON)
+            if fetched := find_python(self.world, (PYTHON,)):
+                return fetched
+        if found := find_python(self.world):
+            return found
+        raise HostError(
+            Problem(
+                f"there is no Python {PYTHON} or 3.11 on PATH, under pyenv or of uv's own, and uv could not fetch one",
+                f"install it: `sudo apt-get install python{PYTHON} python{PYTHON}-dev`, or `pyenv install {PYTHON}`",
+            )
+        )
+
+    def _within_reach(self, reach: Reach) -> Plan:
+        if not self.host.x86_linux:
+            # The other variants' wheels are for Linux on x86_64 alone; this lock has this platform's own.
+            return replace(self.plan, variant=VARIANTS[DEFAULT_INDEX])
+        plan, warning = within_reach(self.plan, self.root, reach)
+        if warning:
+            warn(warning)
+        return plan
+
+    def _uv_index(self) -> dict[str, str]:
+        """pip's own name of a mirror, which uv does not read; not printed, because it may hold a password."""
+        mirror = self.world.env.get("PIP_INDEX_URL")
+        return {"UV_DEFAULT_INDEX": mirror} if mirror and "UV_DEFAULT_INDEX" not in self.world.env else {}
+
+    def _lock(self, variant: Variant) -> str:
+        return lock_hash(self.root / "docker" / "locks", variant.name, dev=True)
+
+
+def command_in(
+    root: Path, stamp: Stamp, plan: Plan, argv: Sequence[str], world: World | None = None
+) -> commands.Command:
+    """A program of the environment, or any other with the environment first on PATH; a nested `invoke` stays in it."""
+    world = world or World()
+    program = Path(VENV, "bin", argv[0])
+    found = [str(program)] if (root / program).exists() else [argv[0]]
+    background = {
+        "VIRTUAL_ENV": str(root / VENV),
+        "PATH": os.pathsep.join([str(root / VENV / "bin"), world.env.get("PATH", "")]),
+        "WORKSPACE_BACKEND": "native",
+        "WORKSPACE_VARIANT": stamp.variant,
+    }
+    return commands.Command((*found, *argv[1:]), {**commands.device_env(plan), **trusting(world, root)}, background)
+
+
+def write_bashrc(root: Path) -> str:
+    """Start file of an interactive bash: the user's own first, because it may put other Pythons ahead on PATH."""
+    file = Path(VENV, "bin", "workspace-bashrc")
+    text = "test -f ~/.bashrc && . ~/.bashrc\n. .venv/bin/activate\n"
+    if (root / VENV).is_dir():
+        (root / file).write_text(text, encoding="utf-8")
+    return str(file)

@@ -1,0 +1,168 @@
+"""Pre-flight checks of the GPU: driver, cards, and how a container gets them. All read recorded facts only."""
+
+from __future__ import annotations
+
+from app.host.checks.check import Answer, check, failed, passed, skipped, warned
+from app.host.checks.context import Seen
+from app.host.plan.obstacles import card_obstacle, driver_obstacle, platform_obstacle, toolkit_obstacle
+from app.host.probe.engine import Engine, NoEngine
+from app.host.variants import GPU_DEFAULT, VARIANTS, Variant, variant
+
+CUDA_VARIANTS = tuple(v for v in VARIANTS.values() if v.drivers)
+COMPATIBILITY = "https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html"
+# The last driver branch for cards below sm_75; R590 starts at Turing (NVIDIA's Unix driver deprecation schedule).
+LAST_BRANCH_BEFORE_TURING = 580
+
+
+@check("driver", needs="an NVIDIA card", source="https://github.com/NVIDIA/ubuntu-packaging-nvidia-driver/issues/3")
+def driver(seen: Seen) -> Answer:
+    """The driver is there, answers, and is the one whose kernel module is loaded."""
+    gpus = seen.host.gpus
+    if not gpus.cards:
+        if obstacle := driver_obstacle(seen.host):
+            return seen.judge(obstacle)
+        if gpus.pci:
+            return warned(gpus.reason, "install NVIDIA's driver (535 or later is a good choice) to use the card")
+        return skipped(gpus.reason)
+    if gpus.kernel_driver and gpus.driver and not seen.host.wsl and gpus.kernel_driver != gpus.driver:
+        return warned(
+            f"the libraries are {gpus.driver} and the loaded kernel module is {gpus.kernel_driver}",
+            "reboot: new GPU programs will fail with `Driver/library version mismatch`",
+        )
+    return passed(f"{gpus.driver}")
+
+
+@check("driver-version", needs="a driver", source=COMPATIBILITY)
+def driver_version(seen: Seen) -> Answer:
+    """The driver against each variant's floor (minor-version compatibility) and native version."""
+    number = seen.host.gpus.driver
+    if not number:
+        return skipped("no driver")
+    if obstacle := driver_obstacle(seen.host):
+        return seen.judge(obstacle)
+    wsl = seen.host.wsl
+    said = []
+    for v in CUDA_VARIANTS:
+        assert v.drivers is not None
+        native = v.drivers.native_windows if wsl else v.drivers.native
+        floor = v.drivers.floor_windows if wsl else v.drivers.floor
+        how = (
+            "native" if v.drivers.is_native(number, wsl=wsl) else f"by compatibility from {floor} on (native: {native})"
+        )
+        said.append(f"{v.name} {how if v.drivers.runs(number, wsl=wsl) else f'needs {floor}'}")
+    return passed(f"{number}: {', '.join(said)}")
+
+
+@check(
+    "driver-gate",
+    needs="a driver and an engine",
+    source="https://github.com/NVIDIA/nvidia-container-toolkit/issues/152",
+)
+def driver_gate(seen: Seen) -> Answer:
+    """Whether the base image's NVIDIA_REQUIRE_CUDA lets this driver in: since November 2023 not R450, R510 and R515."""
+    host = seen.host
+    number = host.gpus.driver
+    if not number:
+        return skipped("no driver")
+    if isinstance(host.engine, NoEngine):
+        return skipped(host.engine.absence.value)
+    if host.wsl:
+        return skipped("the gate reads the driver of Windows, which is always a new branch")
+    v = seen.plan.variant if seen.plan else _asked(seen)
+    if v.drivers is None or not v.drivers.runs(number):
+        return skipped(f"variant {v.name} does not use driver {number}")
+    if v.drivers.passes_gate(number):
+        return passed(f"the {v.name} image lets {number} in")
+    if seen.plan and seen.plan.gpu_mode == "cdi":
+        return passed(f"the {v.name} image would refuse {number}, but is not asked through CDI")
+    return warned(
+        f"the {v.name} image refuses driver {number} (NVIDIA_REQUIRE_CUDA), though CUDA {v.cuda} runs on it "
+        f"from {v.drivers.floor} on",
+        "`invoke` starts it with NVIDIA_DISABLE_REQUIRE=true; by hand: docker run -e NVIDIA_DISABLE_REQUIRE=true ...",
+    )
+
+
+def _asked(seen: Seen) -> Variant:
+    name = seen.wishes.variant
+    return variant(name) if name in VARIANTS and name else VARIANTS[GPU_DEFAULT]
+
+
+@check("cards", needs="an NVIDIA card", source="https://docs.nvidia.com/cuda/ada-compatibility-guide/")
+def cards(seen: Seen) -> Answer:
+    """Every card's compute capability against each variant's list of architectures."""
+    gpus = seen.host.gpus
+    if not gpus.cards:
+        return skipped(gpus.reason)
+    if obstacle := platform_obstacle(seen.host, gpus.cards):
+        return seen.judge(obstacle)
+    obstacles = [o for card in gpus.cards if (o := card_obstacle(card, _wanted(seen)))]
+    if obstacles:
+        answers = [seen.judge(o) for o in obstacles]
+        worst = failed if any(a.status == "fail" for a in answers) else warned
+        return worst("; ".join(dict.fromkeys(a.detail for a in answers)), answers[0].fix)
+    unknown = [card.name for card in gpus.cards if card.capability is None]
+    if unknown:
+        return warned(
+            f"the compute capability of {', '.join(unknown)} is not known",
+            "`app doctor` inside tells whether kernels run on it",
+        )
+    said: dict[str, int] = {}
+    for card in gpus.cards:
+        assert card.capability is not None
+        runs = [f"{v.name} runs {code}" for v in CUDA_VARIANTS if (code := v.kernel_for(card.capability))]
+        line = f"{card.name} ({card.sm}): {', '.join(runs)}"
+        if card.capability < (7, 5):
+            line += f"; keep the driver at branch {LAST_BRANCH_BEFORE_TURING} or older"
+        said[line] = said.get(line, 0) + 1
+    return passed("; ".join(f"{n} x {line}" if n > 1 else line for line, n in said.items()))
+
+
+def _wanted(seen: Seen) -> Variant | None:
+    name = seen.wishes.variant
+    return variant(name) if name in VARIANTS and name and variant(name).cuda else None
+
+
+@check(
+    "gpu-toolkit",
+    needs="an NVIDIA card and an engine",
+    source="https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html",
+)
+def gpu_toolkit(seen: Seen) -> Answer:
+    """How Docker can hand a card to a container: the NVIDIA runtime, CDI, or not at all."""
+    host = seen.host
+    if not host.gpus.cards:
+        return skipped("no card to hand over")
+    if isinstance(host.engine, NoEngine):
+        return skipped(host.engine.absence.value)
+    if obstacle := toolkit_obstacle(host, host.gpus.cards):
+        return seen.judge(obstacle)
+    ways = ["the NVIDIA runtime"] if host.engine.nvidia_runtime else []
+    ways += [f"CDI ({', '.join(host.engine.cdi_dirs)})"] if host.engine.cdi_all else []
+    return passed(" and ".join(ways))
+
+
+@check(
+    "cgroups",
+    needs="an NVIDIA card and an engine",
+    source="https://github.com/NVIDIA/nvidia-docker/issues/1730",
+)
+def cgroups(seen: Seen) -> Answer:
+    """Whether a running container loses its GPU when systemd re-reads its units (`systemctl daemon-reload`)."""
+    host = seen.host
+    if not host.gpus.cards or not isinstance(host.engine, Engine):
+        return skipped("no card to hand over" if not host.gpus.cards else "no engine")
+    if not host.engine.nvidia_runtime and not host.engine.cdi_all:
+        return skipped("no way to hand a card over")
+    driver_name = f"{host.engine.cgroup_driver or 'unknown'} driver, cgroup v{host.engine.cgroup_version or '?'}"
+    if host.engine.cdi_all:
+        return passed(f"{driver_name}; the cards go through CDI, which keeps them")
+    if host.engine.cgroup_driver == "systemd":
+        return warned(
+            f"{driver_name}: `systemctl daemon-reload`, as package updates do, takes the GPU from running containers",
+            '`sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`, and "features": {"cdi": true} in '
+            "/etc/docker/daemon.json for Docker before 28; the workspace then uses CDI",
+        )
+    return passed(driver_name)
+
+
+CHECKS = (driver, driver_version, driver_gate, cards, gpu_toolkit, cgroups)

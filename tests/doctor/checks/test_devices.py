@@ -1,0 +1,103 @@
+"""What is said of the GPUs, one and several."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from app.doctor.checks import devices
+from app.doctor.context import Inside, runs_on
+from app.doctor.nvidia import Nvml, dotted
+from app.host.variants import VARIANTS
+from tests.doctor.fake_inside import CU117, CU118, GIB, H100, L4, RTX5090, FakeLab, FakeNvidia, inside
+
+TWO = (L4, replace(L4, index=1))
+
+
+def test_capability_rule_is_that_of_the_variants() -> None:
+    """The same rule stands in app.host for the wheels before they are installed."""
+    for variant in VARIANTS.values():
+        for capability in [
+            (3, 5),
+            (3, 7),
+            (5, 2),
+            (6, 1),
+            (7, 0),
+            (7, 5),
+            (8, 0),
+            (8, 6),
+            (8, 9),
+            (9, 0),
+            (10, 0),
+            (12, 0),
+        ]:
+            assert runs_on(variant.archs, capability) == (variant.kernel_for(capability) is not None)
+
+
+def test_ptx_runs_on_newer_cards() -> None:
+    assert runs_on(("sm_80", "compute_90"), (12, 0))
+    assert runs_on(("sm_80", "compute_90"), (8, 6))
+    assert not runs_on(("compute_90",), (8, 9))
+    assert runs_on(("sm_90a", "sm_120"), (12, 1))
+
+
+@pytest.mark.parametrize(
+    ("lab", "status", "part"),
+    [
+        (FakeLab(), "skip", "no GPU here"),
+        (FakeLab(CU118, (H100,)), "pass", "1 of 1 cards run"),
+        (FakeLab(CU117, (H100,)), "fail", "0 NVIDIA H100 80GB HBM3 (sm_90)"),
+        (FakeLab(CU118, (L4, RTX5090)), "fail", "RTX 5090 (sm_120)"),
+    ],
+)
+def test_architectures(lab: FakeLab, status: str, part: str) -> None:
+    answer = devices.architectures.look(inside(lab))
+    assert (answer.status, part in answer.detail) == (status, True), answer
+
+
+def test_memory_that_others_hold_is_a_warning() -> None:
+    assert devices.memory.look(inside()).status == "skip"
+    assert devices.memory.look(inside(FakeLab(cards_=(L4,)))).detail == "0: 20.0 of 22.0 GiB free"
+    assert devices.memory.look(inside(FakeLab(cards_=(L4,), free_=GIB))).status == "warn"
+
+
+def test_bfloat16_of_cpu_and_gpu() -> None:
+    flags = {"/proc/cpuinfo": "model name\t: Xeon\nflags\t\t: fpu avx512_bf16 amx_tile\n"}
+    assert devices.bfloat16.look(inside()).detail == "CPU emulates it"
+    assert devices.bfloat16.look(inside(files=flags)).detail == "CPU with avx512_bf16"
+    assert "GPU has it" in devices.bfloat16.look(inside(FakeLab(cards_=(L4,)))).detail
+    assert "precision=fp16" in devices.bfloat16.look(inside(FakeLab(cards_=(L4,), bf16_=False))).detail
+
+
+def test_peer_access() -> None:
+    assert devices.peer_access.look(inside(FakeLab(cards_=(L4,)))).status == "skip"
+    assert devices.peer_access.look(inside(FakeLab(cards_=TWO))).status == "pass"
+    answer = devices.peer_access.look(inside(FakeLab(cards_=TWO, apart=[(0, 1)])))
+    assert (answer.status, "0-1" in answer.detail) == ("warn", True)
+
+
+NODES = {"/dev/nvidia0": "", "/dev/nvidia1": "", "/dev/nvidiactl": ""}
+
+
+@pytest.mark.parametrize(
+    ("there", "status", "part"),
+    [
+        (inside(), "skip", "no GPU here"),
+        (inside(nvidia=FakeNvidia(Nvml(0, "535.1", 2)), files=NODES), "pass", "driver 535.1, 2 cards"),
+        (inside(nvidia=FakeNvidia(Nvml(0, "535.1", 1)), files=NODES), "fail", "shows 1 cards, 2 device nodes"),
+        (inside(nvidia=FakeNvidia(Nvml(999)), files=NODES), "fail", "Failed to initialize NVML: Unknown Error"),
+        (inside(nvidia=FakeNvidia(Nvml(18)), files=NODES), "fail", "Driver/library version mismatch"),
+        (inside(nvidia=FakeNvidia(Nvml(77)), files=NODES), "fail", "error 77"),
+        (inside(files=NODES), "fail", "libnvidia-ml.so.1 is not"),
+        (inside(nvidia=FakeNvidia(Nvml(0, "536.1", 1)), files={"/dev/dxg": ""}), "pass", "1 cards"),
+    ],
+)
+def test_nvml(there: Inside, status: str, part: str) -> None:
+    answer = devices.nvml.look(there)
+    assert (answer.status, part in answer.detail) == (status, True), answer
+    assert answer.status != "fail" or answer.fix
+
+
+def test_cuda_versions_are_unpacked() -> None:
+    assert [dotted(n) for n in (11080, 12020, 13000)] == ["11.8", "12.2", "13.0"]

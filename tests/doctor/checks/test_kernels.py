@@ -1,0 +1,121 @@
+"""The kernels: right ones pass on this machine's CPU, wrong ones are found."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from app.doctor.checks import kernels
+from app.doctor.context import Inside
+from app.doctor.reference_kernels import TRIALS, Measured, difference, measure
+from app.doctor.torch_probe import Lab, StepMissingError
+from app.host.checks.check import Check
+from tests.doctor.fake_inside import FakeLab, inside
+
+EAGER = [name for name in TRIALS if name != "compile"]
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_trial_agrees_with_float64_on_this_cpu(name: str) -> None:
+    measured = TRIALS[name]("cpu")
+    assert 0 < measured.error < measured.tolerance / 5  # room to spare: the tolerance is not what is measured
+    assert measured.first > 0
+    assert measured.again > 0
+
+
+@pytest.mark.slow
+def test_compiled_kernel_agrees_with_float64_on_this_cpu() -> None:
+    measured = TRIALS["compile"]("cpu")
+    assert measured.error < measured.tolerance
+    assert measured.first > 10 * measured.again
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_a_wrong_kernel_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One number in a thousand is off by a tenth of the largest: far above rounding, and easy to overlook."""
+
+    def spoil(got: torch.Tensor, want: torch.Tensor) -> float:
+        spoiled = got.detach().double().clone().flatten()
+        spoiled[::1000] += want.abs().max() * 0.1
+        return difference(spoiled.reshape(want.shape), want)
+
+    monkeypatch.setattr("app.doctor.reference_kernels.difference", spoil)
+    measured = TRIALS[name]("cpu")
+    assert measured.error > measured.tolerance
+
+
+def test_difference_is_relative_and_infinite_for_nan() -> None:
+    want = torch.tensor([1.0, -4.0], dtype=torch.float64)
+    assert difference(torch.tensor([1.0, -3.0]), want) == 0.25
+    assert difference(torch.tensor([1.0, math.nan]), want) == math.inf
+
+
+def test_measure_runs_twice_and_gives_the_last() -> None:
+    runs = iter("ab")
+    result, first, again = measure(lambda: next(runs), "cpu")
+    assert (result, list(runs)) == ("b", [])
+    assert first >= 0
+    assert again >= 0
+
+
+def test_checks_say_error_and_times() -> None:
+    answer = kernels.autocast.look(inside(FakeLab(measured=Measured(1e-3, 3e-2, 0.5, 0.002, "bfloat16"))))
+    assert (
+        answer.detail
+        == "on cpu in bfloat16: off by 1.0e-03 from float64, 3e-02 allowed; 500.0 ms at first, then 2.00 ms"
+    )
+
+
+@pytest.mark.parametrize("check", kernels.CHECKS, ids=lambda c: c.name)
+def test_checks_fail_on_wrong_numbers_and_on_errors(check: Check[Inside]) -> None:
+    wrong = check.look(inside(FakeLab(measured=Measured(0.5, 1e-3, 0.1, 0.1))))
+    assert (wrong.status, wrong.fix) == ("fail", kernels.WRONG)
+    broken = check.look(inside(FakeLab(measured=RuntimeError("CUDA error: an illegal memory access"))))
+    assert (broken.status, broken.detail) == ("fail", "RuntimeError: CUDA error: an illegal memory access")
+    assert broken.fix
+
+
+def test_a_missing_compiler_is_named() -> None:
+    error = RuntimeError("Failed to find C compiler. Please specify via CC environment variable.")
+    assert "(no-compiler)" in kernels.compiled.look(inside(FakeLab(measured=error))).fix
+
+
+def test_a_python_that_the_compiler_does_not_read_skips() -> None:
+    answer = kernels.compiled.look(inside(FakeLab(obstacle="torch 2.0 compiles for Python up to 3.10")))
+    assert (answer.status, answer.detail) == ("skip", "torch 2.0 compiles for Python up to 3.10")
+
+
+def test_steps_7_to_10_on_this_cpu() -> None:
+    lab = Lab()
+    with pytest.raises(StepMissingError):
+        lab.multiply()
+    assert lab.place("cpu", 64)
+    with pytest.raises(StepMissingError):
+        lab.collect()
+    assert min(lab.multiply()) > 0
+    assert lab.collect() < 1e-5
+    held = lab.release()
+    assert (held.before, held.during, held.after) == (0, 3 * 64 * 64 * 4, 0)
+    with pytest.raises(StepMissingError):
+        lab.release()
+
+
+def test_release_finds_a_tensor_that_someone_keeps() -> None:
+    lab = Lab()
+    lab.place("cpu", 64)
+    assert lab._placed is not None
+    kept = lab._placed[0]
+    assert lab.release().after == kept.numel() * 4
+
+
+def test_this_torch_is_described() -> None:
+    lab = Lab()
+    build = lab.build()
+    assert build.version == torch.__version__
+    assert build.file == torch.__file__
+    assert lab.numpy()
+    if torch.version.cuda == "11.7":
+        assert build.archs == ("sm_37", "sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86")
+        assert lab.cudnn() == (8500, 8500)

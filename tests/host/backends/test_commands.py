@@ -1,0 +1,149 @@
+"""Every argv, computed from plans of recorded machines."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from app.host.backends import commands
+from app.host.backends.commands import BuildInputs, Command, User
+from app.host.plan.choose import Plan, Wishes, choose
+from app.host.probe.machine import Host, look
+from tests.host.fake_world import CDI_SPEC, NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
+
+SITES = {"PIP_INDEX_URL": "https://u:pw@mirror.example/simple"}
+ME = User(1234, 5678, 65536)
+
+
+def planned(
+    commands: Mapping[str, Answer],
+    env: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
+    wishes: Wishes | None = None,
+    machine: str = "x86_64",
+) -> tuple[Plan, Host]:
+    host = look(FakeWorld(commands, files, env, machine=machine))
+    return choose(host, wishes or Wishes()), host
+
+
+LAPTOP: Mapping[str, Answer] = {"docker info": docker_info()}
+GPU: Mapping[str, Answer] = {
+    "docker info": docker_info(Runtimes=NVIDIA_RUNTIME, CgroupDriver="cgroupfs"),
+    "nvidia-smi": nvidia_smi("NVIDIA L4", "NVIDIA L4", driver="535.104.05"),
+}
+
+
+def test_a_line_is_what_a_user_would_type() -> None:
+    command = Command(("sh", "-c", "echo 'a b'"), {"NAME": "x y"}, {"PATH": "/hidden"})
+    assert command.line == """NAME='x y' sh -c 'echo '"'"'a b'"'"''"""
+    assert shlex.split(command.line) == ["NAME=x y", "sh", "-c", "echo 'a b'"]
+
+
+def test_build_passes_what_the_dockerfile_takes_and_the_certificates_as_a_secret() -> None:
+    env = {"SSL_CERT_FILE": "/etc/ca.pem", "https_proxy": "http://u:pw@proxy:3128", "NO_PROXY": "localhost"}
+    plan, host = planned(LAPTOP, env, {"/etc/ca.pem": "x"})
+    inputs = BuildInputs("l0ck", "d1gest", "abc-dirty", "2024-05-06T07:08:09+00:00", "1714979289", {"SLIM": "1"}, SITES)
+    command = commands.build(plan, host, inputs)
+    assert command.background == {**SITES, "HTTPS_PROXY": "http://u:pw@proxy:3128", "NO_PROXY": "localhost"}
+    assert "pw" not in command.line
+    assert command.env == {"SOURCE_DATE_EPOCH": "1714979289"}
+    assert command.argv == (
+        *("docker", "buildx", "build", "--load", "--file", "docker/Dockerfile", "--target", "dev"),
+        *("--tag", "gpu-workspace:cpu-dev", "--label", "gpu-workspace.inputs=d1gest"),
+        *("--build-arg", "VARIANT=cpu", "--build-arg", "LOCK_HASH=l0ck", "--build-arg", "REVISION=abc-dirty"),
+        *("--build-arg", "CREATED=2024-05-06T07:08:09+00:00", "--build-arg", "SLIM=1"),
+        *("--build-arg", "PIP_INDEX_URL", "--build-arg", "HTTPS_PROXY", "--build-arg", "NO_PROXY"),
+        *("--secret", "id=ca,src=/etc/ca.pem", "--provenance=false", "."),
+    )
+
+
+def test_build_leaves_out_what_is_not_known() -> None:
+    plan, host = planned(LAPTOP)
+    command = commands.build(plan, host, BuildInputs("l0ck", "d1gest"), "runtime")
+    assert command.env == {}
+    assert command.argv[6:] == (
+        *("--target", "runtime", "--tag", "gpu-workspace:cpu-runtime", "--label", "gpu-workspace.inputs=d1gest"),
+        *("--build-arg", "VARIANT=cpu", "--build-arg", "LOCK_HASH=l0ck", "--provenance=false", "."),
+    )
+
+
+def test_compose_takes_the_overlay_of_the_gpu_mode() -> None:
+    env = {"WORKSPACE_UID": "1234", "WORKSPACE_GID": "5678"}
+    plan, host = planned(LAPTOP)
+    up = commands.compose_up(plan, host, ME)
+    assert up.argv == (
+        *("docker", "compose", "--file", "compose.yaml"),
+        *("up", "--detach", "--no-build", "--wait", "dev"),
+    )
+    assert up.env == {"WORKSPACE_VARIANT": "cpu", "WORKSPACE_IMAGE": "gpu-workspace:cpu-dev", **env}
+
+    plan, host = planned(GPU)
+    up = commands.compose_up(plan, host, ME)
+    assert up.argv[2:6] == ("--file", "compose.yaml", "--file", "docker/compose.gpu.yaml")
+    assert up.env == {"WORKSPACE_VARIANT": "cu118", "WORKSPACE_IMAGE": "gpu-workspace:cu118-dev", **env}
+
+    cdi = {**GPU, "docker info": docker_info(CDISpecDirs=["/etc/cdi"])}
+    plan, host = planned(cdi, files={"/etc/cdi/nvidia.yaml": CDI_SPEC})
+    assert commands.compose_up(plan, host, ME).argv[4:6] == ("--file", "docker/compose.cdi.yaml")
+
+
+def test_a_driver_that_the_image_would_refuse_gets_the_switch() -> None:
+    old = {**GPU, "nvidia-smi": nvidia_smi("Tesla T4", driver="450.80.02")}
+    plan, host = planned(old)
+    assert commands.compose_up(plan, host, ME).env["NVIDIA_DISABLE_REQUIRE"] == "true"
+
+
+def test_certificates_come_with_an_overlay_of_their_own() -> None:
+    plan, host = planned(GPU, {"PIP_CERT": "/etc/company.pem"}, {"/etc/company.pem": "x"})
+    up = commands.compose_up(plan, host, ME)
+    assert up.argv[4:8] == ("--file", "docker/compose.gpu.yaml", "--file", "docker/compose.ca.yaml")
+    assert up.env["WORKSPACE_CA_BUNDLE"] == "/etc/company.pem"
+
+
+def test_nothing_personal_is_part_of_the_container() -> None:
+    """Else a second terminal with another token would replace it, and end what runs in it."""
+    plan, host = planned(GPU, {"HTTPS_PROXY": "http://u:pw@proxy"})
+    assert {"HF_TOKEN", "HTTPS_PROXY", "CUDA_VISIBLE_DEVICES"} <= set(commands.compose_up(plan, host, ME).without)
+    assert commands.compose_hash(plan, host, ME).without == commands.compose_up(plan, host, ME).without
+    mounts = [commands.Mount("/home/me/x.tsv", "/x.tsv")]
+    once = commands.run_once(plan, host, ME, ["app"], ["HF_TOKEN", "HTTPS_PROXY"], mounts, "name", terminal=False)
+    assert not {"HF_TOKEN", "HTTPS_PROXY"} & set(once.without)
+    assert once.background == {"HTTPS_PROXY": "http://u:pw@proxy"} and "pw" not in once.line
+
+
+def test_a_rootless_engine_is_asked_for_no_more_locked_memory_than_the_user_may_have() -> None:
+    rootless = {**GPU, "docker info": docker_info(Runtimes=NVIDIA_RUNTIME, SecurityOptions=["name=rootless"])}
+    plan, host = planned(rootless)
+    assert commands.compose_up(plan, host, ME).env["WORKSPACE_MEMLOCK"] == "65536"
+
+
+def test_down_keeps_the_caches() -> None:
+    plan, host = planned(LAPTOP)
+    argv = commands.compose_down(plan, host, ME).argv
+    assert argv[-3:] == ("--profile", "*", "down")
+    assert "--volumes" not in argv
+
+
+def test_exec_shows_only_the_chosen_cards() -> None:
+    plan, host = planned(GPU, {"COMPOSE_PROJECT_NAME": "mine"}, wishes=Wishes(gpus="1"))
+    assert commands.execute(plan, host, ["app", "--help"], ["HF_TOKEN"], terminal=True).argv == (
+        *("docker", "exec", "--interactive", "--tty", "--env", "HF_TOKEN"),
+        *("--env", "CUDA_DEVICE_ORDER=PCI_BUS_ID", "--env", "CUDA_VISIBLE_DEVICES=1"),
+        *("mine-dev-1", "app", "--help"),
+    )
+    plan, host = planned(GPU)
+    assert commands.execute(plan, host, ["true"], [], terminal=False).argv == (
+        *("docker", "exec", "--interactive", "gpu-workspace-dev-1", "true"),
+    )
+
+
+def test_an_image_of_the_users_own_is_taken_as_it_is() -> None:
+    plan, host = planned(LAPTOP, {"WORKSPACE_IMAGE": "mirror/team:1"})
+    assert commands.compose_up(plan, host, ME).env["WORKSPACE_IMAGE"] == "mirror/team:1"
+    assert commands.image_name(plan, host, "runtime") == "gpu-workspace:cpu-runtime"
+
+
+def test_images_are_x86_wherever_they_run() -> None:
+    plan, host = planned(LAPTOP, wishes=Wishes(backend="docker"), machine="aarch64")
+    assert commands.build(plan, host, BuildInputs("", "")).env == {"DOCKER_DEFAULT_PLATFORM": "linux/amd64"}
+    assert commands.compose_up(plan, host, ME).env["DOCKER_DEFAULT_PLATFORM"] == "linux/amd64"

@@ -1,0 +1,29 @@
+"""The lock that keeps two invocations apart; that it does is tested where the environment is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.errors import HostError
+from app.host.backends.lock import alone
+
+
+def test_a_lock_of_another_users_is_the_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after `sudo invoke up`; root, who may run this test, could open it all the same."""
+
+    def denied(path: Path, mode: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(HostError) as caught, alone(tmp_path, "environment"):
+        pytest.fail("went on without the lock")
+    (problem,) = caught.value.problems
+    assert problem.what == f"{tmp_path}/.cache/environment.lock cannot be written: Permission denied"
+    assert f"sudo chown -R $(id -un) {tmp_path}/.cache" in problem.fix
+
+
+def test_what_fails_within_keeps_its_own_error(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), alone(tmp_path, "environment"):
+        raise PermissionError(13, "another matter")

@@ -1,0 +1,211 @@
+"""`invoke doctor` and what `invoke up` prints first."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.host.backends.native import Environment
+from app.host.checks import check as checks
+from app.host.checks import gpu, machine
+from app.host.checks.context import Seen
+from app.host.checks.preflight import CHECKS, main
+from app.host.plan.choose import Wishes
+from app.host.probe.uv import BESIDE
+from app.host.world import World
+from tests.host.fake_world import NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
+from tests.host.recorded_hosts import world_of
+
+ROOT = Path(__file__).parents[3]
+
+
+def ask(check: checks.Check[Seen], world: World, **wishes: str) -> checks.Answer:
+    return check.look(Seen.of(world, Wishes(**wishes)))
+
+
+def test_the_report_ends_with_one_line_that_says_what_to_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([], world_of("h100")) == 0
+    *table, blank, last = capsys.readouterr().out.splitlines()
+    assert (blank, len(table)) == ("", len(CHECKS))
+    assert last.startswith("use variant cu118 (runs sm_90), back end docker (an engine answers), ")
+    assert last.endswith("GPU through cdi (2 x NVIDIA H100 80GB HBM3)")
+
+
+def test_where_nothing_will_do_the_last_line_says_why_and_what_would(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([], world_of("rtx-5090")) == 2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "no code in any build of PyTorch 2.0" in last
+    assert "--gpus none" in last
+
+
+def test_the_same_host_without_its_gpu_is_fine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--gpus", "none", "--strict"], world_of("rtx-5090")) == 1  # the card is still worth a warning
+    assert capsys.readouterr().out.splitlines()[-1].startswith("use variant cpu (no GPU to use), back end docker")
+
+
+def test_a_wish_that_cannot_be_had_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--backend", "docker"], world_of("no-docker")) == 2
+    out = capsys.readouterr().out
+    assert "fail  request" in out
+    assert "fail  docker" in out
+
+
+def test_wishes_come_from_the_environment_too(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = {"docker info": docker_info()}
+    world = FakeWorld(commands, env={"WORKSPACE_BACKEND": "native"}, programs={"uv": "/usr/bin/uv"})
+    assert main([], world) == 0
+    assert "back end native (asked for)" in capsys.readouterr().out
+
+
+def test_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json"], world_of("mismatch")) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert (document["schema"], document["kind"], document["verdict"]) == (1, "host", "fail")
+    (driver,) = [r for r in document["results"] if r["name"] == "driver"]
+    assert driver["fix"].startswith("reboot")
+
+
+def test_strict_turns_a_warning_into_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([], world_of("toolkit-missing")) == 0
+    assert main(["--strict"], world_of("toolkit-missing")) == 1
+    capsys.readouterr()
+
+
+def test_driver_numbers_under_wsl_are_those_of_windows() -> None:
+    wsl = {"/proc/version": "Linux version 5.15.153.1-microsoft-standard-WSL2"}
+    smi = nvidia_smi("Tesla T4", driver="460.89")
+    answer = ask(gpu.driver_version, FakeWorld({"nvidia-smi": smi}, wsl))
+    assert "cu118 by compatibility from 452.39 on (native: 520.06)" in answer.detail
+    assert "cu117 by compatibility from 452.39 on (native: 516.31)" in answer.detail
+
+
+def test_a_port_held_by_this_workspace_is_not_taken() -> None:
+    table = "   0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 31337 1\n"
+    commands = {"docker info": docker_info(), "docker ps": "127.0.0.1:8888->8888/tcp\n"}
+    assert ask(machine.ports, FakeWorld(commands, {"/proc/net/tcp": table})).status == "pass"
+    other = {**commands, "docker ps": "\n"}
+    assert ask(machine.ports, FakeWorld(other, {"/proc/net/tcp6": table})).status == "warn"
+    assert ask(machine.ports, FakeWorld(commands)).status == "skip"
+
+
+def test_a_port_that_was_moved_is_the_one_that_counts() -> None:
+    table = "   0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 31337 1\n"
+    world = FakeWorld(files={"/proc/net/tcp": table}, env={"WORKSPACE_NOTEBOOK_PORT": "9000"})
+    assert ask(machine.ports, world).detail == "9000, 6006 are free or this workspace's own"
+
+
+def test_ports_are_those_of_the_compose_file() -> None:
+    published = re.findall(r"127\.0\.0\.1:\$\{(\w+):-(\d+)\}", (ROOT / "compose.yaml").read_text())
+    assert [(name, int(port)) for name, port in published] == list(machine.PORTS.values())
+
+
+def test_a_real_socket_is_seen_listening() -> None:
+    import socket
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        table = World().read("/proc/net/tcp")
+        if not table:
+            pytest.skip("no /proc/net/tcp on this machine")
+        assert server.getsockname()[1] in machine.listening(table)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://proxy:3128", "http://proxy:3128"),
+        ("http://ana:p%40ss@proxy:3128/", "http://proxy:3128/"),
+        ("localhost,.example", "localhost,.example"),
+    ],
+)
+def test_a_proxy_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert machine.without_password(url) == shown
+
+
+def test_a_certificate_bundle_that_is_not_there_stops_a_build_only() -> None:
+    env = {"SSL_CERT_FILE": "/gone.pem"}
+    answer = ask(machine.certificates, FakeWorld({"docker info": docker_info()}, env=env))
+    assert (answer.status, answer.detail) == ("fail", "SSL_CERT_FILE names /gone.pem, which is not there")
+    assert ask(machine.certificates, FakeWorld(env=env)).status == "warn"
+
+
+def test_a_full_disk_stops_what_is_not_there_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    full: dict[str, Answer] = {"docker info": docker_info()}
+    assert main([], FakeWorld(full, free=3_000_000_000)) == 2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("nothing will do here: the cpu image needs about 8 GB")
+    assert "docker builder prune" in last
+    there: dict[str, Answer] = {**full, "docker image inspect": {"gpu-workspace:cpu-dev": "sha256:0\n"}}
+    assert main([], FakeWorld(there, free=3_000_000_000)) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("use variant cpu")
+
+
+def test_uv_is_asked_for_where_it_has_work_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Environment, "current", lambda environment: None)
+    nothing = ask(machine.uv, FakeWorld())
+    assert (nothing.status, nothing.fix) == ("fail", "pip install uv")
+    assert ask(machine.uv, FakeWorld(files={f"{BESIDE}/uv": ""})).detail == f"{BESIDE}/uv"
+    assert ask(machine.uv, FakeWorld({"docker info": docker_info()})).status == "skip"
+    monkeypatch.setattr(Environment, "current", lambda environment: "a stamp")
+    assert ask(machine.uv, FakeWorld()).status == "skip"
+
+
+def test_an_unknown_card_is_a_warning() -> None:
+    unknown = {"--query-gpu": "0, NVIDIA New Card, GPU-1, 535.104.05, 24000, [N/A]\n"}
+    answer = ask(gpu.cards, FakeWorld({"nvidia-smi": unknown, "docker info": docker_info()}))
+    assert answer.status == "warn"
+    assert "NVIDIA New Card" in answer.detail
+
+
+def test_an_old_driver_passes_the_gate_through_cdi() -> None:
+    spec = {"/etc/cdi/n.yaml": "kind: nvidia.com/gpu\ndevices:\n- name: all\n"}
+    commands: dict[str, Answer] = {
+        "nvidia-smi": nvidia_smi("Tesla T4", driver="450.248.02"),
+        "docker info": docker_info(CDISpecDirs=["/etc/cdi"]),
+    }
+    answer = ask(gpu.driver_gate, FakeWorld(commands, spec))
+    assert answer.status == "pass"
+    assert "not asked through CDI" in answer.detail
+
+
+def test_docker_desktops_small_memory_is_seen() -> None:
+    info = docker_info(OperatingSystem="Docker Desktop", MemTotal=4_000_000_000)
+    answer = ask(machine.memory, FakeWorld({"docker info": info}, {"/proc/meminfo": "MemTotal: 64000000 kB\n"}))
+    assert (answer.status, answer.detail[:6]) == ("warn", "4.0 GB")
+    assert "Docker Desktop" in answer.fix
+
+
+def test_an_engine_on_another_machine_is_a_warning() -> None:
+    world = FakeWorld({"docker info": docker_info()}, env={"DOCKER_HOST": "ssh://build@far"})
+    assert ask(machine.engine_kind, world).status == "warn"
+
+
+def test_a_lost_gpu_is_foreseen_only_with_systemd_and_without_cdi() -> None:
+    smi = nvidia_smi("NVIDIA L4", driver="535.104.05")
+    for fields, status in (({"CgroupDriver": "systemd"}, "warn"), ({"CgroupDriver": "cgroupfs"}, "pass")):
+        world = FakeWorld({"nvidia-smi": smi, "docker info": docker_info(Runtimes=NVIDIA_RUNTIME, **fields)})
+        assert ask(gpu.cgroups, world).status == status
+
+
+def test_every_check_says_what_it_finds() -> None:
+    names = [check.name for check in CHECKS]
+    assert len(set(names)) == len(names)
+    for check in CHECKS:
+        assert check.about.endswith("."), check.name
+        assert check.source or check.name == "request"
+
+
+def test_it_runs_on_a_bare_python_and_quickly() -> None:
+    """As `invoke` starts it: no third-party package may be imported."""
+    code = (
+        "import sys, app.host.checks.preflight; "
+        "print(sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'pydantic', 'yaml', 'numpy', 'invoke')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n", done.stderr

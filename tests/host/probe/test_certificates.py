@@ -1,0 +1,118 @@
+"""A company's certificates are trusted beside the system's: everything that was in reach stays so."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.errors import HostError
+from app.host.backends.native import Stamp, command_in
+from app.host.plan import wheels
+from app.host.plan.choose import Wishes, choose
+from app.host.probe.certificates import SYSTEM, join, trusting
+from app.host.probe.machine import look
+from tests.host.fake_world import FakeWorld
+
+FILES = {SYSTEM[1]: "system", "/company.pem": "company"}
+
+
+def test_both_are_joined_and_named(tmp_path: Path) -> None:
+    world = FakeWorld(files=FILES, env={"WORKSPACE_CA_BUNDLE": "/company.pem"})
+    join(world, tmp_path)
+    joined = tmp_path / ".cache" / "ca.pem"
+    assert joined.read_text() == "system\ncompany"
+    assert list(joined.parent.iterdir()) == [joined]
+    assert trusting(world, tmp_path) == {"SSL_CERT_FILE": str(joined), "REQUESTS_CA_BUNDLE": str(joined)}
+
+
+def test_a_bundle_that_changed_is_joined_anew(tmp_path: Path) -> None:
+    for text in ("company", "company, renewed"):
+        join(FakeWorld(files={**FILES, "/company.pem": text}, env={"PIP_CERT": "/company.pem"}), tmp_path)
+        assert (tmp_path / ".cache" / "ca.pem").read_text() == f"system\n{text}"
+
+
+def test_an_invoke_within_another_leaves_the_file(tmp_path: Path) -> None:
+    joined = str(tmp_path / ".cache" / "ca.pem")
+    world = FakeWorld(files={**FILES, joined: "joined"}, env={"SSL_CERT_FILE": joined, "REQUESTS_CA_BUNDLE": joined})
+    join(world, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert trusting(world, tmp_path) == {}
+
+
+def test_without_a_bundle_nothing_is_said_or_written(tmp_path: Path) -> None:
+    for env in ({}, {"SSL_CERT_FILE": SYSTEM[1]}):
+        world = FakeWorld(files=FILES, env=env)
+        join(world, tmp_path)
+        assert trusting(world, tmp_path).get("SSL_CERT_FILE") is None
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_user_gave_requests_stays(tmp_path: Path) -> None:
+    env = {"WORKSPACE_CA_BUNDLE": "/company.pem", "REQUESTS_CA_BUNDLE": "/mine.pem"}
+    assert set(trusting(FakeWorld(files=FILES, env=env), tmp_path)) == {"SSL_CERT_FILE"}
+
+
+def test_a_cache_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> None:
+    (tmp_path / ".cache").touch()  # root may write anywhere, but not into a file
+    with pytest.raises(HostError, match=r"ca\.pem cannot be written"):
+        join(FakeWorld(files=FILES, env={"PIP_CERT": "/company.pem"}), tmp_path)
+
+
+def test_commands_of_the_native_environment_trust_both(tmp_path: Path) -> None:
+    """As a model's download behind a proxy that opens TLS."""
+    world = FakeWorld(files=FILES, env={"WORKSPACE_CA_BUNDLE": "/company.pem", "PATH": "/bin"})
+    plan = choose(look(world), Wishes(backend="native"))
+    stamp = Stamp("", "cpu", "cpu", "3.10.13", str(tmp_path))
+    command = command_in(tmp_path, stamp, plan, ["app", "train", "sentiment"], world)
+    joined = str(tmp_path / ".cache" / "ca.pem")
+    assert (command.env["SSL_CERT_FILE"], command.env["REQUESTS_CA_BUNDLE"]) == (joined, joined)
+    assert command.background["PATH"].endswith(":/bin")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[tuple[str, Path, Path]]:
+    """(address, its certificate, another's) of a server on this machine that speaks TLS."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed: nothing makes a certificate")
+    for name in ("localhost", "company"):
+        made = [*("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}")]
+        made += ["-addext", f"subjectAltName=DNS:{name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        subprocess.run([openssl, *made], cwd=tmp_path, check=True, capture_output=True)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "localhost.pem", tmp_path / "localhost.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"https://localhost:{server.server_port}/torch.whl", tmp_path / "localhost.pem", tmp_path / "company.pem"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_companys_bundle_leaves_what_the_system_trusts_in_reach(
+    site: tuple[str, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, theirs, company = site
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(company))  # for everything, as many guides have it
+    monkeypatch.setattr(wheels, "SYSTEM", ("/nowhere.pem",))
+    assert "CERTIFICATE_VERIFY_FAILED" in wheels.reachable(address, str(company))
+    monkeypatch.setattr(wheels, "SYSTEM", (str(theirs), "/nowhere.pem"))
+    assert wheels.reachable(address, str(company)) == ""
+    assert wheels.reachable(address, str(theirs)) == ""
