@@ -6,10 +6,8 @@ same versions are the same run.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,10 +17,10 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from app.errors import ConfigError, Problem
+from app.errors import ConfigError, Problem, did_you_mean
+from app.paths import SHIPPED
 from app.schema import RECIPES, Recipe
 
-SHIPPED = Path(__file__).parent / "recipes"
 Key = tuple[Any, ...]
 
 
@@ -60,18 +58,6 @@ def shipped_recipes() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
-def shipped_or_local(name: str) -> Path:
-    """Path of a data file: `shipped:NAME` lies in the package, anything else is relative to the working folder."""
-    scheme, _, rest = name.partition(":")
-    return SHIPPED / "data" / rest if scheme == "shipped" else Path(name).expanduser()
-
-
-def cache_folder() -> Path:
-    """Where fetched models and encoded data are kept: $WORKSPACE_CACHE, else ~/.cache/gpu-workspace."""
-    named = os.environ.get("WORKSPACE_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "gpu-workspace"
-
-
 def resolved(recipe: Recipe) -> dict[str, Any]:
     """Every setting of a recipe as plain values, defaults included."""
     return recipe.model_dump(mode="json")
@@ -92,11 +78,6 @@ def to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(resolved(recipe), sort_keys=False, allow_unicode=True)
 
 
-def nearest(word: str, known: Sequence[str]) -> str | None:
-    """The known name that a misspelt one most likely meant."""
-    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.6)), None)
-
-
 def recipe_path(name_or_path: str) -> Path:
     """File of a recipe named by name or by path. Raises ConfigError."""
     if name_or_path in shipped_recipes():
@@ -104,7 +85,7 @@ def recipe_path(name_or_path: str) -> Path:
     path = Path(name_or_path).expanduser()
     if path.is_file():
         return path
-    guess = nearest(name_or_path, shipped_recipes())
+    guess = did_you_mean(name_or_path, shipped_recipes())
     raise ConfigError(
         Problem(
             f"no recipe and no file is called {name_or_path!r}",
@@ -196,7 +177,7 @@ def check(source: Source) -> Recipe:
     task = source.values.get("task")
     kind = RECIPES.get(task) if isinstance(task, str) else None
     if kind is None:
-        guess = nearest(str(task), list(RECIPES))
+        guess = did_you_mean(str(task), list(RECIPES))
         what = f"task: {task!r} is not a task" if task is not None else "task: missing"
         fix = f"did you mean {guess}?" if guess else f"use one of {', '.join(RECIPES)}"
         raise ConfigError(*source.problems, Problem(what, fix, source.place(("task",))))
@@ -216,7 +197,7 @@ def _explain(error: dict[str, Any], kind: type[Recipe], source: Source) -> Probl
     name, given, where = _dotted(key), error["input"], source.place(key)
     if error["type"] == "extra_forbidden":
         known = _fields(kind, key[:-1])
-        guess = nearest(str(key[-1]), known)
+        guess = did_you_mean(str(key[-1]), known)
         return Problem(
             f"{name}: no such key", f"did you mean {guess}?" if guess else f"known here: {', '.join(known)}", where
         )

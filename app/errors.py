@@ -13,6 +13,8 @@ traceback. Standard library only: `app.host` uses it on the host's Python.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -63,3 +65,13 @@ class ModelError(WorkspaceError):
 
 class RunError(WorkspaceError):
     """A run folder, a checkpoint or a running job is not as it should be."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """Return the known name that a misspelled `word` most likely meant, or None if none is close."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or its class name if the message is empty."""
+    return str(error).strip().split("\n")[0] or type(error).__name__

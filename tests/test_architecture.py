@@ -13,13 +13,14 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "app").rglob("*.py"))
 
 # What each part of the package may import from the package. `cli -> verbs -> {models, data} -> {config, errors}`.
-BASE = {"errors", "fileio", "schema", "config", "compat"}
+BASE = {"errors", "fileio", "schema", "config", "compat", "paths"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "fileio": {"errors"},
     "schema": {"errors"},
-    "config": {"errors", "schema"},
+    "config": {"errors", "paths", "schema"},
     "compat": set(),
+    "paths": set(),
     "host": {"errors"},
     "recipes": set(),
     "hardware": BASE,

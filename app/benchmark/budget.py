@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.benchmark.results import Skipped
-from app.errors import ConfigError, Problem
-from app.finetune.distributed.processes import first_line
+from app.errors import ConfigError, Problem, first_line
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -54,7 +53,7 @@ class Budget:
         try:
             yield
         except RuntimeError as error:
-            self.skip(name, first_line(error) or type(error).__name__)
+            self.skip(name, first_line(error))
 
     def allows(self, name: str, seconds: float) -> bool:
         """Whether `seconds` are left; notes `name` as skipped where they are not."""

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.errors import WorkspaceError
+from app.errors import WorkspaceError, did_you_mean
 from app.host.explain import advice
 
 INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
@@ -63,9 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(help_text())
         return 0
     if name not in VERBS:
-        import difflib
-
-        guess = next(iter(difflib.get_close_matches(name, VERBS, n=1)), None)
+        guess = did_you_mean(name, VERBS)
         fix = f"did you mean `app {guess}`?" if guess else "`app --help` lists the verbs"
         print(f"error: no verb is called {name!r}\n  fix: {fix}", file=sys.stderr)
         return 2

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from app import fileio
-from app.config import cache_folder
 from app.errors import DataError, Problem
+from app.paths import cache_folder
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

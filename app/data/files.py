@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from app.config import nearest, shipped_or_local
 from app.data import hub
 from app.data.readable import local, readable
-from app.errors import DataError, Problem
+from app.errors import DataError, Problem, did_you_mean
+from app.paths import shipped_or_local
 
 MOST_PROBLEMS = 20  # beyond this many a list of faults helps nobody
 FORMATS = (".tsv", ".csv", ".jsonl")
@@ -82,7 +82,7 @@ def _instead_of(path: Path, name: str) -> str:
     """What to do about a file that is not there."""
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
-    guess = nearest(path.name, sorted(p.name for p in path.parent.iterdir() if p.is_file()))
+    guess = did_you_mean(path.name, sorted(p.name for p in path.parent.iterdir() if p.is_file()))
     if guess:
         return f"did you mean {name[: len(name) - len(path.name)]}{guess}?"
     return f"put the file into {path.parent}, or name another"

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from app import fileio
-from app.config import cache_folder
-from app.errors import DataError, Problem
+from app.errors import DataError, Problem, first_line
+from app.paths import cache_folder
 
 SCHEME = "hub:"
 FORM = re.compile(
@@ -51,13 +51,8 @@ def _fetched(name: str, dataset: str, config: str | None, revision: str | None, 
         return datasets.load_dataset(dataset, config, revision=revision, split=split)
     except (DatasetsError, OSError, ValueError, RuntimeError, ImportError) as error:  # its many ways to fail
         cause = error.__cause__ if isinstance(error, DatasetGenerationError) else None  # itself it says no reason
-        reason = ": ".join(_first_line(said) for said in (error, cause) if said is not None)
+        reason = ": ".join(first_line(said) for said in (error, cause) if said is not None)
         raise DataError(Problem(f"{name} cannot be fetched: {reason}", OTHERWISE)) from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def plain_rows(rows: Any) -> Iterator[dict[str, Any]]:

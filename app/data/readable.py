@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.errors import DataError, Problem
+from app.fileio import sha256_of
 
 
 def unreadable(path: Path, error: OSError) -> Problem:
@@ -38,3 +39,9 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(unreadable(path, error)) from error
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file. Raises DataError if it cannot be read."""
+    with readable(path):
+        return sha256_of(path)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
-from app.errors import Problem
+from app.errors import Problem, did_you_mean
 
 Flags = Mapping[str, bool]  # a task's flag -> whether it takes a value
 
@@ -47,5 +46,5 @@ def correction(
 
 
 def _nearest(word: str, known: Mapping[str, object], table: str) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean `{near[0]}`? `{table}` shows all" if near else f"`{table}` shows all"
+    guess = did_you_mean(word, known)
+    return f"did you mean `{guess}`? `{table}` shows all" if guess else f"`{table}` shows all"

@@ -12,8 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from app.config import nearest
-from app.errors import ModelError, Problem
+from app.errors import ModelError, Problem, did_you_mean
 from app.models.gpt import GPT
 from app.schema import Adapted, Lora
 
@@ -65,7 +64,7 @@ def freeze_named(model: nn.Module, patterns: Sequence[str]) -> None:
     names = [name for name, _ in model.named_parameters()]
     unknown = [pattern for pattern in patterns if not any(_fits(name, pattern) for name in names)]
     if unknown:
-        fixes = [nearest(pattern, names) for pattern in unknown]
+        fixes = [did_you_mean(pattern, names) for pattern in unknown]
         raise ModelError(
             *(
                 Problem(

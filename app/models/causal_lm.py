@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from app.config import nearest
-from app.errors import ModelError, Problem
+from app.errors import ModelError, Problem, did_you_mean
 from app.models.adapters import adapted
 from app.models.fetch import model_folder
 from app.models.pretrained import built, config_in, configured, quiet_transformers
@@ -60,7 +59,7 @@ def _from_settings(settings: dict[str, Any]) -> Any:
     problems = []
     for name in settings:
         if not hasattr(plain, name):
-            guess = nearest(name, sorted(vars(plain)))
+            guess = did_you_mean(name, sorted(vars(plain)))
             fix = f"did you mean {guess}?" if guess else "leave it out"
             problems.append(Problem(f"model.config.{name}: {kind} has no such setting", fix))
     if problems:

@@ -6,7 +6,6 @@ Safetensors only. A pickle runs whatever its author wrote into it, and torch 2.0
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -17,9 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from app import fileio
-from app.config import cache_folder
-from app.errors import ModelError, Problem
+from app.errors import ModelError, Problem, first_line
 from app.models.catalog import CATALOG, Known, Package
+from app.paths import cache_folder
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 INDEX = "model.safetensors.index.json"
@@ -157,7 +156,7 @@ def _known(name: str, known: Known, weights: bool) -> Path:
                 found = fetch()
                 differing = _differing(found, files)
             except (OSError, ModelError) as error:
-                said.append(f"{source}: {_first_line(error)}")
+                said.append(f"{source}: {_reason(error)}")
                 continue
             if differing:
                 said.append(f"{source}: wrong sha256 of {', '.join(differing)}")
@@ -244,10 +243,8 @@ def _installers(requirements: Path, target: Path) -> Iterator[list[str]]:
 
 def _differing(folder: Path, files: Mapping[str, str]) -> list[str]:
     """Names of the files whose bytes are not the expected ones. Raises OSError where one is missing."""
-    return [
-        name for name, sha256 in files.items() if hashlib.sha256((folder / name).read_bytes()).hexdigest() != sha256
-    ]
+    return [name for name, sha256 in files.items() if fileio.sha256_of(folder / name) != sha256]
 
 
-def _first_line(error: Exception) -> str:
-    return error.problems[0].what if isinstance(error, ModelError) else str(error).splitlines()[0]
+def _reason(error: Exception) -> str:
+    return error.problems[0].what if isinstance(error, ModelError) else first_line(error)

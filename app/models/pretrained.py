@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
-from app.errors import ModelError, Problem
+from app.errors import ModelError, Problem, first_line
 from app.models.adapters import adapted
 from app.models.fetch import checked_folder, model_folder
 from app.schema import Pretrained
@@ -121,7 +121,7 @@ def config_in(folder: Path) -> Any:
     try:
         return quiet_transformers().AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        said = str(error).strip().split("\n")[0]
+        said = first_line(error)
         fix = "name a folder that save_pretrained wrote"
         raise ModelError(Problem(f"config.json cannot be used: {said}", fix, str(folder))) from error
 
@@ -155,7 +155,7 @@ def built(kind: Any, folder: Path, config: Any, pretrained: bool, any_head: bool
         what = "the weights bring a head for other classes than the data's"
         raise ModelError(Problem(what, "say model.head=new", str(folder))) from error
     except (OSError, SafetensorError) as error:
-        what = f"the safetensors weights cannot be read: {str(error).splitlines()[0]}"
+        what = f"the safetensors weights cannot be read: {first_line(error)}"
         raise ModelError(Problem(what, "save or download them again", str(folder))) from error
     except (ValueError, KeyError) as error:
         raise ModelError(

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -48,7 +47,7 @@ def save(checkpoint: dict[str, Any], path: Path) -> None:
     with writing(path.name, path.parent.parent), fileio.new_folder(path) as building:
         write_tensors(_apart(tensors), building / TENSORS)
         fileio.write_text(building / STATE, json.dumps(state))  # an infinity, which JSON proper lacks, comes back
-        fileio.write_json(building / CHECKSUMS, {name: digest(building / name) for name in (TENSORS, STATE)})
+        fileio.write_json(building / CHECKSUMS, {name: fileio.sha256_of(building / name) for name in (TENSORS, STATE)})
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -69,7 +68,7 @@ def verify(path: Path) -> None:
     """Compare a checkpoint with the checksums that were written with it. Raises RunError, saying what is damaged."""
     try:
         expected = json.loads((path / CHECKSUMS).read_text(encoding="utf-8"))
-        damaged = [name for name in (TENSORS, STATE) if digest(path / name) != expected[name]]
+        damaged = [name for name in (TENSORS, STATE) if fileio.sha256_of(path / name) != expected[name]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(Problem(f"the checkpoint is not whole: {error}", "use the one before it", str(path))) from error
     if damaged:
@@ -112,15 +111,6 @@ def forget_after(folder: Path, step: int) -> None:
             shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(".*"):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:

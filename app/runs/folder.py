@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from app import fileio
-from app.config import load, nearest, to_yaml
-from app.errors import Problem, RunError
+from app.config import load, to_yaml
+from app.errors import Problem, RunError, did_you_mean
 from app.schema import Recipe
 
 RUNS = Path("runs")
@@ -110,6 +110,6 @@ def find(name: str, root: Path = RUNS) -> Run:
     if of_recipe := every(root, name):
         return of_recipe[-1]
     known = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    guess = nearest(name, known)
+    guess = did_you_mean(name, known)
     fix = f"did you mean {guess}?" if guess else f"`app train {name}` makes one, or give the path of a run's folder"
     raise RunError(Problem(f"no run is at {name} or in {root / name}", fix))

@@ -21,6 +21,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
+from app.errors import first_line
 from app.runs.folder import Run
 from app.runs.records import Recorder
 from app.schema import Recipe
@@ -54,7 +55,7 @@ class Forgiving(Recorder):
             do(self.tracker)
         except Exception as error:  # whatever a service's library may raise: the training is worth more
             self.failed = True
-            reason = str(error).strip().split("\n")[0] or type(error).__name__
+            reason = first_line(error)
             tqdm.write(f"warning: {self.title} failed, and the training goes on without it: {reason}", file=sys.stderr)
 
 

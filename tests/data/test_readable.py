@@ -14,9 +14,10 @@ from PIL import Image
 from app.data.files import Columns, find_file, read_plain, read_texts
 from app.data.images.pixels import decoded
 from app.data.images.sources import labelled, unlabelled
+from app.data.readable import file_digest
 from app.data.tags.read import read_tagged, read_untagged
 from app.data.text.corpus import corpus
-from app.data.text.encode import class_names, file_digest
+from app.data.text.encode import class_names
 from app.errors import DataError
 
 READERS: dict[str, tuple[str, Callable[[str], Any]]] = {

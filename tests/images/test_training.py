@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from app.config import cache_folder, shipped_recipes
+from app.config import shipped_recipes
+from app.paths import cache_folder
 from tests.images.boxes import Boxes
 from tests.images.conftest import ROOT
 

@@ -15,7 +15,7 @@ from app.benchmark.kernels.matmul import bytes_of, dtype_of, usable
 from app.benchmark.limits import Limits, flop_unit
 from app.benchmark.results import Kernel
 from app.benchmark.timer import Timing, clock_for, measure
-from app.finetune.distributed.processes import first_line
+from app.errors import first_line
 from app.finetune.engine.adam import BlockedAdamW
 from app.hardware.peaks import Precision
 

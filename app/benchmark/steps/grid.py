@@ -20,8 +20,7 @@ from app.benchmark.steps.figures import gate_text
 from app.benchmark.steps.peak_memory import PeakMemory
 from app.config import load
 from app.data.batch import Batch
-from app.errors import WorkspaceError
-from app.finetune.distributed.processes import first_line
+from app.errors import WorkspaceError, first_line
 from app.finetune.session import Session, accelerator_of, precision_of, prepare
 from app.hardware.peaks import PRECISIONS, Precision
 

@@ -15,8 +15,7 @@ from app.data.files import MOST_PROBLEMS
 from app.data.gather import all_of
 from app.data.images.dataset import Images
 from app.data.images.pixels import Pixels, cached, decoded
-from app.data.readable import local, readable
-from app.data.text.encode import file_digest
+from app.data.readable import file_digest, local, readable
 from app.errors import DataError, Problem
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")

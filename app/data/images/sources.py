@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.config import cache_folder, nearest
 from app.data.gather import all_of
 from app.data.images.dataset import Images
 from app.data.images.folder import in_folder, unlabelled
 from app.data.images.pixels import cached, pixels_of
 from app.data.readable import local, readable
-from app.errors import DataError, Problem
+from app.errors import DataError, Problem, did_you_mean
+from app.paths import cache_folder
 
 __all__ = ["Images", "labelled", "labelled_splits", "unlabelled"]
 
@@ -67,7 +67,7 @@ def digits(side: int, channels: int) -> Images:
 def downloaded(name: str, side: int, channels: int, test: bool) -> Images:
     """A set of torchvision's, downloaded into the cache on first use. Raises DataError where that fails."""
     if name not in SETS:
-        fix = f"did you mean {nearest(name, SETS)}?" if nearest(name, SETS) else f"one of {', '.join(SETS)}"
+        fix = f"did you mean {did_you_mean(name, SETS)}?" if did_you_mean(name, SETS) else f"one of {', '.join(SETS)}"
         raise DataError(Problem(f"data: torchvision has no set {name!r} here", fix))
     import torchvision
 

@@ -15,10 +15,11 @@ import torch
 from app.data.batch import Batch
 from app.data.cache import arrays
 from app.data.files import Faults, find_file
+from app.data.readable import file_digest
 from app.data.tags.read import Keys, read_tagged
 from app.data.tags.schemes import Sentence, kinds_of, label_names
 from app.data.tags.windows import frame_of, pieces_of, windows_of
-from app.data.text.encode import Encoded, Ragged, definition, file_digest
+from app.data.text.encode import Encoded, Ragged, definition
 from app.data.text.packing import IGNORED
 from app.errors import DataError, Problem
 

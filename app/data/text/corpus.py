@@ -12,7 +12,7 @@ from typing import Literal
 
 from app.data.files import FORMATS, Columns, Faults, decoded_lines, find_file, read_texts
 from app.data.gather import all_of
-from app.data.text.encode import file_digest
+from app.data.readable import file_digest
 from app.errors import DataError, Problem
 
 Part = Literal["all", "head", "tail"]

@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ import torch
 from app.data.batch import Batch
 from app.data.cache import arrays
 from app.data.files import Columns, WrongLabel, find_file, read_texts
-from app.data.readable import readable
+from app.data.readable import file_digest
 from app.errors import DataError, Problem
 
 FORMAT = 1  # raise it when the arrays change their meaning
@@ -99,15 +98,6 @@ class EncodedTexts(Encoded):
     def __getitem__(self, indices: np.ndarray[Any, Any]) -> Batch:
         batch = super().__getitem__(indices)
         return batch if self.labels is None else replace(batch, labels=torch.from_numpy(self.labels[indices]))
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file. Raises DataError where it cannot be read."""
-    digest = hashlib.sha256()
-    with readable(path), path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def definition(tokenizer: Any) -> str:

@@ -18,10 +18,10 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from app import fileio
-from app.config import cache_folder
 from app.data.gather import all_of
 from app.data.text.corpus import Corpus, pieces
 from app.errors import DataError, ModelError, Problem
+from app.paths import cache_folder
 
 END = "<|endoftext|>"  # OpenAI's name for the token between two documents
 UNKNOWN = "<unk>"  # what a `WordLevel` falls back to; ours has none, so that a strange character is an error

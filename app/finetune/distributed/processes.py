@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from app.errors import ConfigError, Problem, RunError
+from app.errors import ConfigError, Problem, RunError, first_line
 from app.finetune.engine.signals import STOP
 from app.schema import Recipe
 
@@ -164,8 +164,3 @@ def _many() -> bool:
 
 def _group() -> Any:
     return _CONTROL[0] if _CONTROL else None
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an exception says."""
-    return str(error).strip().split("\n")[0]
