@@ -28,7 +28,7 @@ def train(argv: Sequence[str]) -> int:
     if not (options.recipe or options.resume):
         parser.error("name a recipe, or a run with --resume")
 
-    from app.finetune.engine.signals import STOP
+    from app.finetune.signals import STOP
 
     with STOP.handled():
         from app.config import load
@@ -49,16 +49,16 @@ def train(argv: Sequence[str]) -> int:
             plan = estimate.plan_of(session)
             print(as_json(estimate.summary(plan)) if options.json else estimate.describe(session, plan))
             return 0
-        from app.finetune.distributed.processes import place, to_start
+        from app.finetune.distributed.processes import processes_to_start, this_rank
 
-        if (processes := to_start(recipe)) > 1:
+        if (processes := processes_to_start(recipe)) > 1:
             from app.finetune.distributed.launch import launch
 
             return launch(["train", *argv], processes)
         from app.finetune.train import resume_run, train_recipe
 
         finished = resume_run(run, overrides) if options.resume else train_recipe(recipe, options.runs)
-    if place().first:
+    if this_rank().is_zero:
         print(as_json(finished.summary()) if options.json else finished.text())
     return 0
 

@@ -40,16 +40,16 @@ def reproduce(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
 
     from app.finetune.distributed.launch import launch
-    from app.finetune.distributed.processes import place, to_start
-    from app.finetune.engine.signals import STOP
+    from app.finetune.distributed.processes import processes_to_start, this_rank
+    from app.finetune.signals import STOP
     from app.runs.folder import find
 
     run = find(options.run, options.runs)
     with STOP.handled():
-        if (processes := to_start(run.recipe())) > 1:
+        if (processes := processes_to_start(run.recipe())) > 1:
             return launch(["reproduce", str(run.path), "--runs", str(options.runs)], processes)
         again = repeat(run, options.runs)
-    if place().first:
+    if this_rank().is_zero:
         print(verdict(run, again))
     return 0
 
