@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
+import re
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from app import cli
+from app.cli.arguments import parse_subverb, subverbs
 from app.errors import Problem, RunError
 
 
@@ -61,6 +65,28 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
         cli.main([verb, "--help"])
     assert stopped.value.code == 0
     assert f"app {verb}" in capsys.readouterr().out
+
+
+def examples() -> Iterator[str]:
+    """Yield the command lines in the docstrings of the verbs and in `app --help`."""
+    for verb in cli.VERBS.values():
+        doc = inspect.getdoc(verb.load()) or ""
+        yield from (line.partition(" > ")[0] for line in doc.splitlines() if re.match(r"app [a-z]+( |$)", line))
+        yield from re.findall(r": (app .*)$", verb.about)
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(examples()))
+def test_an_example_is_a_command_line_that_its_verb_takes(line: str) -> None:
+    command = shlex.split(line.partition(" | ")[0], comments=True)
+    parser = cli.VERBS[command[1]].load().parser()
+    if names := list(subverbs(parser)):
+        parse_subverb(parser, command[2:], default=names[0])
+    else:
+        parser.parse_intermixed_args(command[2:])
+
+
+def test_every_verb_has_an_example() -> None:
+    assert {line.split()[1] for line in examples()} == set(cli.VERBS)
 
 
 def test_a_misspelt_verb_gets_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
