@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
 
     from app.finetune.engine.signals import STOP
 
-    with STOP.handled():  # before torch is imported, which takes seconds in which Ctrl-C counts too
+    with STOP.handled():  # first, because a signal also counts during the seconds that importing torch takes
         from app.config import load
         from app.runs.folder import find
 
