@@ -91,9 +91,7 @@ class TrainingStep:
         if self.unfreezing:
             self.unfreezing.apply(self.number)
         (weight,) = processes.all_reduce_sum(sum(self.task.weight(batch) for batch in micro_batches))
-        scale = self.fabric.world_size / max(
-            weight, 1.0
-        )  # DDP and FSDP average over the processes; the loss is a sum over them
+        scale = self.fabric.world_size / max(weight, 1.0)  # DDP and FSDP take the mean over the processes
         for number, batch in enumerate(micro_batches):
             gradients_wait = number + 1 < len(micro_batches) and self.fabric.world_size > 1
             with self.module.no_sync() if gradients_wait else nullcontext():
