@@ -67,7 +67,7 @@ def test_what_is_there_is_left_alone(run: Run, tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "mine").write_text("dear")
     for target in (tmp_path, tmp_path / "mine"):
         assert cli.main(["export", str(run.path), str(target)]) == 2
-        assert "something is there already" in capsys.readouterr().err
+        assert "the folder is not empty" in capsys.readouterr().err
     assert (tmp_path / "mine").read_text() == "dear"
 
 
