@@ -28,7 +28,7 @@ def quick_checks(monkeypatch: pytest.MonkeyPatch) -> list[Check[DoctorContext]]:
     """The quick checks, replaced by whatever the test puts in here."""
     checks: list[Check[DoctorContext]] = [Check("one", lambda _: passed("well"))]
     monkeypatch.setattr(doctor, "QUICK", checks)
-    monkeypatch.setattr(doctor, "Inside", lambda workers: context(workers=workers))
+    monkeypatch.setattr(doctor, "DoctorContext", lambda workers: context(workers=workers))
     return checks
 
 
