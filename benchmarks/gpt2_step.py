@@ -15,9 +15,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.benchmark import benchmark, results
+from app.benchmark import results, suite
 from app.benchmark.budget import Budget, parse_seconds
-from app.benchmark.report import markdown, page
+from app.benchmark.report import html, markdown
 from app.fileio import write_text
 from benchmarks.peers import RESULTS, TEXT
 
@@ -52,13 +52,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         tokenizer = byte_tokenizer(Path(scratch, "tokenizer"))
         settings = [*SETTINGS, f"model.tokenizer={tokenizer}", f"data.train={options.data}", *options.overrides]
-        result = benchmark.run(["gpt2"], settings, Budget(parse_seconds(options.budget)))
+        result = suite.run(["gpt2"], settings, Budget(parse_seconds(options.budget)))
     name = re.sub(r"[^a-z0-9]+", "-", result.hardware["device"].lower()).strip("-")
     stem = options.out / f"{result.made[:10]}-gpt2-{name}"
     results.write(result, stem.with_suffix(".json"))
-    write_text(stem.with_suffix(".md"), markdown.markdown(result))
-    write_text(stem.with_suffix(".html"), page.page(result))
-    print(markdown.terminal(result))
+    write_text(stem.with_suffix(".md"), markdown.to_markdown(result))
+    write_text(stem.with_suffix(".html"), html.to_html(result))
+    print(markdown.to_text(result))
     print(f"\n{stem}.json, .md, .html")
 
 

@@ -26,8 +26,8 @@ import torch
 
 from app.benchmark import machine, noise
 from app.benchmark.figure import Better, Figure, Limit, counted
-from app.benchmark.kernels.matmul import multiplication_restored, product
-from app.benchmark.report.markdown import number, table, verdict
+from app.benchmark.kernels.matmul import float32_mode_restored, matmul_call
+from app.benchmark.report.markdown import noise_sentence, number, table
 from app.benchmark.results import BENCHMARK_VERSION
 from app.benchmark.timer import clock_for, measure, summarize
 from app.fileio import write_json, write_text
@@ -76,8 +76,8 @@ def matmul_rates(device: torch.device) -> dict[str, float]:
     precisions: tuple[tuple[Precision, torch.dtype], ...] = (("fp32", torch.float32), ("bf16", torch.bfloat16))
     for precision, dtype in precisions:
         a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-        calls[precision] = product(a, b, precision)
-    with multiplication_restored():
+        calls[precision] = matmul_call(a, b, precision)
+    with float32_mode_restored():
         timings = measure(calls, clock_for(device), seconds=4.0)
     return {precision: 2.0 * side**3 / timing.median for precision, timing in timings.items()}
 
@@ -252,22 +252,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         "machine": {**machine.hardware(device), **machine.software(device)},
     }
     stem = options.out / f"{made:%Y-%m-%d-%H%M}-peers"
-    checks = [noise.check(device, 2.0)]
+    checks = [noise.sample(device, 2.0)]
     found: dict[str, Any] = {}
     pages: list[str] = []
     for task in options.tasks:
         found[task], page = measured(task, options, device)
         pages.append(page)
-        checks.append(noise.check(device, 2.0))
-        keep(stem, {**about, "noise": noise.judge(checks), **found}, pages)  # an end in the next task loses that alone
-    print("\n\n".join([verdict(noise.judge(checks)), *pages]))
+        checks.append(noise.sample(device, 2.0))
+        keep(stem, {**about, "noise": noise.assess(checks), **found}, pages)  # an end in the next task loses that alone
+    print("\n\n".join([noise_sentence(noise.assess(checks)), *pages]))
     print(f"\n{stem}.json, {stem}.md")
 
 
 def keep(stem: Path, found: dict[str, Any], pages: Sequence[str]) -> None:
     """Write what is known so far, as JSON and as a page."""
     facts = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
-    top = ["# Beside the peers", f"{found['made']}, `{found['command']}`", f"{facts}.", verdict(found["noise"])]
+    top = ["# Beside the peers", f"{found['made']}, `{found['command']}`", f"{facts}.", noise_sentence(found["noise"])]
     write_json(stem.with_suffix(".json"), plain(found))
     write_text(stem.with_suffix(".md"), "\n\n".join([*top, *pages]) + "\n")
 

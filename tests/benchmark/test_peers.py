@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from app.benchmark import noise
-from app.benchmark.noise import Check
+from app.benchmark.noise import NoiseSample
 from app.benchmark.timer import Timing
 from benchmarks import peers
 from benchmarks.gpt2_step import VOCABULARY, byte_tokenizer
-from tests.benchmark.made import bare_numbers, result
+from tests.benchmark.sample_results import bare_numbers, result
 
 TIMING = Timing(1.0, 1.0, 1.0, 9)
 
@@ -118,7 +118,7 @@ def test_an_end_in_one_task_keeps_those_before(
 
     monkeypatch.setattr(peers, "DATA", tmp_path)
     monkeypatch.setattr(peers, "measured", second_fails)
-    monkeypatch.setattr(noise, "check", lambda *_: Check(TIMING, TIMING, 0.0, 0.0))
+    monkeypatch.setattr(noise, "sample", lambda *_: NoiseSample(TIMING, TIMING, 0.0, 0.0))
     with pytest.raises(SystemExit, match="failed"):
         peers.main(["--tasks", "sentiment", "ner", "--out", str(tmp_path / "out")])
     (kept,) = (tmp_path / "out").glob("*.json")
