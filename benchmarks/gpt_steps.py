@@ -21,22 +21,20 @@ WARM_UP = 20  # steps that are not counted: allocations, the first touch of ever
 
 
 def ours(settings: Sequence[str], steps: int) -> list[float]:
-    """Return the seconds of each step of the package's own training, loading and Lightning included."""
-    from lightning.pytorch.callbacks import Callback
-
+    """Return the seconds of each step of the package's own training, loading and records included."""
     from app.config import load
     from app.finetune.session import prepare
 
     marks: list[float] = []
-
-    class Marks(Callback):  # type: ignore[misc]
-        def on_train_batch_end(self, *_: Any) -> None:
-            marks.append(time.perf_counter())
-
     session = prepare(load("gpt-char", [*settings, f"trainer.max_steps={steps}"]))
-    trainer: Any = session.trainer
-    trainer.callbacks.append(Marks())
-    trainer.fit(session.module, session.train_loader)
+    update = session.step.update
+
+    def marked() -> None:
+        update()
+        marks.append(time.perf_counter())
+
+    session.step.update = marked  # type: ignore[method-assign]
+    session.fit()
     return [after - before for before, after in zip(marks, marks[1:])]
 
 
@@ -59,7 +57,7 @@ def plain(settings: Sequence[str], steps: int) -> list[float]:
     for batch, _ in zip(chain.from_iterable(repeat(session.train_loader)), range(steps)):
         loss = session.task.loss(model, batch)
         optimizer.zero_grad(set_to_none=True)
-        mean: Any = loss.total / loss.weight
+        mean: Any = loss / session.task.weight(batch)
         mean.backward()
         clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -152,16 +152,15 @@ def gpt_char(rounds: int, steps: int) -> dict[str, Any]:
 
 
 def overheads(seconds: float) -> dict[str, Any]:
-    """Return Lightning's own milliseconds a step, by recipe, each measured for `seconds`."""
-    from app.benchmark.steps.bare import device_of
-    from app.benchmark.steps.overhead import WITHOUT_END, lightning_overhead
+    """Return the training loop's own milliseconds a step, by recipe, each measured for `seconds`."""
+    from app.benchmark.steps.overhead import WITHOUT_END, loop_overhead
     from app.config import load
     from app.finetune.session import prepare
 
     figures = {}
     for name in ("hello-linear", "gpt-char", "sentiment"):
         recipe = load(name, WITHOUT_END)
-        figures[name] = dict(lightning_overhead(prepare(recipe), device_of(recipe), seconds).figures)
+        figures[name] = dict(loop_overhead(prepare(recipe), seconds).figures)
     return figures
 
 
@@ -212,10 +211,10 @@ def gpt_section(result: dict[str, Any]) -> str:
 
 
 def overhead_section(result: dict[str, Any]) -> str:
-    """Return Lightning's own cost as a Markdown section."""
+    """Return the loop's own cost as a Markdown section."""
     rows = [(recipe, *(shown(value) for value in figures.values())) for recipe, figures in result.items()]
-    head = ("recipe", "Lightning, ms a step", "bare loop, ms a step", "Lightning's own, ms a step")
-    return "\n\n".join(("## What Lightning adds to a step", table(head, rows)))
+    head = ("recipe", "in the loop, ms a step", "step alone, ms", "the loop's own, ms a step")
+    return "\n\n".join(("## What the training loop adds to its step", table(head, rows)))
 
 
 def run_task(task: str, options: argparse.Namespace, device: torch.device) -> tuple[dict[str, Any], str]:

@@ -79,8 +79,8 @@ class ObservedLoss:
     `seconds` is what it took.
     """
 
-    def __init__(self, model: Any, loss: Callable[..., Any], mean: Callable[[Any], float]) -> None:
-        """`mean`: the mean loss as a number, of what `loss` returns."""
+    def __init__(self, model: Any, loss: Callable[..., Any], mean: Callable[..., float]) -> None:
+        """`mean`: the mean loss as a number, from the value that `loss` returns and its positional arguments."""
         self.model, self.loss, self.mean = model, loss, mean
         self.dropout: Dropout | None = None
         self.seconds = 0.0
@@ -88,7 +88,7 @@ class ObservedLoss:
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         if self.dropout is None:
             start = time.perf_counter()
-            self.dropout = observe_dropout(self.model, lambda: self.mean(self.loss(*arguments, **options)))
+            self.dropout = observe_dropout(self.model, lambda: self.mean(self.loss(*arguments, **options), *arguments))
             self.seconds = time.perf_counter() - start
         return self.loss(*arguments, **options)
 
@@ -120,18 +120,20 @@ def ours(job: Job, train: Path, dev: Path, precision: str) -> Trained:
     settings += [f"optimizer.lr={job.lr}", f"trainer.batch_size={job.batch_size}", f"trainer.precision={precision}"]
     session = prepare(load(job.recipe, settings))
     task: Any = session.task
-    observed = task.loss = ObservedLoss(session.model, task.loss, lambda loss: float(loss.total) / loss.weight)
+    observed = task.loss = ObservedLoss(
+        session.model, task.loss, lambda loss, _, batch: float(loss) / task.weight(batch)
+    )
     start = time.perf_counter()
-    session.fit()
+    loop = session.fit()
     seconds = time.perf_counter() - start - observed.seconds
     assert observed.dropout is not None
-    score = session.evaluate("dev").values[job.score]
+    score = session.evaluate("dev").scores.values[job.score]
     lengths = session.splits.train.lengths
     return Trained(
         seconds=seconds,
         examples=job.epochs * len(lengths),
         tokens=job.epochs * int(lengths.sum()),
-        steps=session.trainer.global_step,
+        steps=loop.position.step,
         score=score,
         dropout=observed.dropout,
     )
@@ -164,7 +166,7 @@ def theirs(task: str, job: Job, train: Path, dev: Path, best: bool) -> Trained:
         seed=1,
     )
     trainer: Any = Trainer(model=model, args=arguments, data_collator=collator, train_dataset=train_set)
-    observed = trainer.compute_loss = ObservedLoss(model, trainer.compute_loss, float)
+    observed = trainer.compute_loss = ObservedLoss(model, trainer.compute_loss, lambda loss, *_: float(loss))
     start = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - start - observed.seconds

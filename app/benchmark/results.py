@@ -27,7 +27,7 @@ class Kernel:
     """One kernel at one shape. The tables show its `figures`; the roofline is drawn from its `work`."""
 
     name: str
-    group: Literal["matmul", "memory", "transfer", "attention", "optimizer", "data", "trainer"]
+    group: Literal["matmul", "memory", "transfer", "attention", "optimizer", "data", "loop", "trainer"]
     precision: str
     shape: str
     figures: Mapping[str, Figure]

@@ -16,8 +16,8 @@ from app.benchmark.kernels.attention import attention_shapes, measure_attention
 from app.benchmark.kernels.optimizer import measure_adamw, typical_sizes
 from app.benchmark.limits import Limits, best_matmuls
 from app.benchmark.results import BENCHMARK_VERSION, BenchmarkResult, Diagnosis, Kernel, TrainingStep
-from app.benchmark.steps.bare import device_of
-from app.benchmark.steps.overhead import WITHOUT_END, lightning_overhead
+from app.benchmark.steps.overhead import WITHOUT_END, loop_overhead
+from app.benchmark.steps.prepared import device_of
 from app.benchmark.steps.recipe import measure_recipe
 from app.config import load, shipped_recipes
 from app.errors import ConfigError, Problem, WorkspaceError
@@ -141,7 +141,7 @@ def _noise_sample(device: torch.device, budget: Budget) -> noise.NoiseSample:
 def _run_recipe(
     name: str, overrides: Sequence[str], limits: Limits, budget: Budget, at_its_shapes: bool
 ) -> tuple[list[Kernel], list[TrainingStep], Diagnosis | None]:
-    """Measure one recipe: its loading, its steps and Lightning's overhead; return kernels, steps and diagnosis.
+    """Measure one recipe: its loading, its steps and the loop's overhead; return kernels, steps and diagnosis.
 
     `at_its_shapes`: also attention and optimizer at the shapes of the recipe's model.
     """
@@ -154,9 +154,9 @@ def _run_recipe(
     if at_its_shapes and measured.attention:
         kernels += measure_attention([measured.attention], limits, budget, for_shapes / 2)
         kernels += measure_adamw(f"AdamW {measured.attention.model}", measured.sizes, limits, budget, for_shapes / 2)
-    # The overhead is timed in blocks of both loops: one of each to warm up, two of each for the first difference.
-    if measured.steps and budget.allows(f"trainer {name}", 30 * measured.steps[0].work.seconds):
-        with budget.guard(f"trainer {name}"):
+    # The overhead takes a dozen steps at least, and a training is prepared and warmed up before.
+    if measured.steps and budget.allows(f"loop {name}", 30 * measured.steps[0].work.seconds):
+        with budget.guard(f"loop {name}"):
             session = prepare(load(name, [*overrides, *WITHOUT_END]))
-            kernels.append(lightning_overhead(session, limits.device, min(for_overhead, budget.left)))
+            kernels.append(loop_overhead(session, min(for_overhead, budget.left)))
     return kernels, measured.steps, measured.diagnosis

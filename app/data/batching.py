@@ -29,6 +29,8 @@ class Cut:
     """Most tokens in a batch, padding included; an example that is longer goes alone. None: no sorting by length."""
     shuffle: bool = True
     seed: int = 0
+    most: int | None = None
+    """Most batches of an epoch: if there are more, so many of them, evenly spaced."""
 
 
 def plan(lengths: np.ndarray[Any, Any], cut: Cut, epoch: int) -> list[Indices]:
@@ -37,11 +39,13 @@ def plan(lengths: np.ndarray[Any, Any], cut: Cut, epoch: int) -> list[Indices]:
     order = random.permutation(len(lengths)) if cut.shuffle else np.arange(len(lengths))
     if cut.tokens is None:
         batches = [order[i : i + cut.size] for i in range(0, len(order), cut.size)]
-        return batches
-    order = order[np.argsort(lengths[order], kind="stable")]
-    batches = _cut_sorted(order, lengths[order], cut.size, cut.tokens)
-    if cut.shuffle:
-        batches = [batches[i] for i in random.permutation(len(batches))]
+    else:
+        order = order[np.argsort(lengths[order], kind="stable")]
+        batches = _cut_sorted(order, lengths[order], cut.size, cut.tokens)
+        if cut.shuffle:
+            batches = [batches[i] for i in random.permutation(len(batches))]
+    if cut.most is not None and cut.most < len(batches):
+        batches = [batches[i * len(batches) // cut.most] for i in range(cut.most)]
     return batches
 
 

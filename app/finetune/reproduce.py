@@ -1,8 +1,7 @@
-"""`app reproduce RUN`: train by the recipe of a run again, and say what came out otherwise, to the bit."""
+"""Train by the recipe of a run again, and report every difference, bit for bit: `app reproduce RUN`."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from app.runs.folder import Run
 
 CIRCUMSTANCES = ("versions", "code", "hardware", "precision")
 RESULTS = ("data_sha256", "scores", "weights_sha256")
-FIX = "put back what differs around it (below), or take the new result as the right one"
+FIX = "restore what differs in its circumstances (below), or accept the new result"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that was so and is otherwise."""
+    """One value that differs."""
 
     what: str
     before: Any
@@ -29,34 +28,11 @@ class Difference:
         return f"{self.what} was {self.before} and is {self.now}"
 
 
-def reproduce(argv: Sequence[str]) -> int:
-    """Train by the recipe of a finished run again, into a new folder, and compare data, records, scores and weights.
-    Exit code 0 says: the same to the last bit."""
-    parser = argparse.ArgumentParser(prog="app reproduce", description=reproduce.__doc__)
-    parser.add_argument("run", help="folder of a run, or a recipe's name for its newest run")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders are (default: runs)"
-    )
-    options = parser.parse_args(argv)
-
-    from app.finetune.distributed.launch import launch
-    from app.finetune.distributed.processes import place, to_start
-    from app.finetune.engine.signals import STOP
-    from app.runs.folder import find
-
-    run = find(options.run, options.runs)
-    with STOP.handled():
-        if (processes := to_start(run.recipe())) > 1:
-            return launch(["reproduce", str(run.path), "--runs", str(options.runs)], processes)
-        again = repeat(run, options.runs)
-    if place().first:
-        print(verdict(run, again))
-    return 0
-
-
 def repeat(run: Run, runs: Path) -> Run:
-    """A new run by the recipe of a finished one, on as many threads: sums depend on their number. Raises RunError
-    where the first is not finished, or its recipe was edited since."""
+    """Train by the recipe of a finished run again, on as many threads: the bits of a sum depend on their number.
+
+    Raises RunError if the first run is not finished, or if its recipe was edited since.
+    """
     import torch
 
     from app.config import fingerprint
@@ -64,10 +40,12 @@ def repeat(run: Run, runs: Path) -> Run:
 
     before, recipe = run.manifest(), run.recipe()
     if not before.get("finished"):
-        raise RunError(Problem("the run is not finished", f"`app train --resume {run.path}` goes on", str(run.path)))
+        raise RunError(
+            Problem("the run is not finished", f"`app train --resume {run.path}` continues it", str(run.path))
+        )
     if fingerprint(recipe) != before["recipe_sha256"]:
         what = "recipe.yaml is not the recipe that the run was trained by"
-        raise RunError(Problem(what, "put it back: its sha256 is in run.json", str(run.path)))
+        raise RunError(Problem(what, "restore it: its sha256 is in run.json", str(run.path)))
     torch.set_num_threads(before["hardware"]["threads"])
     again = train_recipe(recipe, runs).run
     again.update(reproduces=str(run.path))
@@ -75,8 +53,10 @@ def repeat(run: Run, runs: Path) -> Run:
 
 
 def verdict(run: Run, again: Run) -> str:
-    """One line where both are the same. Raises RunError with every difference in what came out, and in what may be the
-    reason."""
+    """Return one line if both runs are the same.
+
+    Raises RunError with every difference in the results, and every difference that may be its reason.
+    """
     from app.runs.records import read_records
 
     before, now = run.manifest(), again.manifest()
@@ -86,20 +66,20 @@ def verdict(run: Run, again: Run) -> str:
     ]
     around = differences(before, now, CIRCUMSTANCES)
     if results:
-        reasons = [Problem(str(d), "a reason why bits may differ") for d in around]
+        reasons = [Problem(str(d), "a possible reason") for d in around]
         raise RunError(*(Problem(str(d), FIX, str(again.path)) for d in results), *reasons)
     for difference in around:
-        print(f"note: {difference}; it made no difference", file=sys.stderr)
+        print(f"note: {difference}; the results are the same", file=sys.stderr)
     return f"{again.path} repeats {run.path} to the last bit: weights sha256 {now['weights_sha256']}"
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], names: Sequence[str]) -> list[Difference]:
-    """What two manifests say otherwise under these names, each single value by its path."""
+    """Return the values under these names that differ between two manifests, each by its path."""
     return [d for name in names for d in _between(name, before.get(name), now.get(name))]
 
 
 def first_difference(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[Difference]:
-    """The first record that is another one; speeds and memory are not compared."""
+    """Yield what differs in the first record that differs; speeds and memory are not compared."""
     for a, b in zip(map(_comparable, before), map(_comparable, now)):
         if a != b:
             names = [name for name in a.keys() | b.keys() if a.get(name) != b.get(name)]

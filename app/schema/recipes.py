@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import Field
 
 from app.schema.data import Generated, LabelledImages, RunningText, TaggedFiles, TextFiles
-from app.schema.models import GPT, CausalLM, Linear, Pretrained, SmallCNN
+from app.schema.models import GPT, Adapted, CausalLM, Freeze, Linear, Pretrained, SmallCNN
 from app.schema.section import Section
 from app.schema.training import Optimizer, Schedule, Trainer
 
@@ -27,6 +27,11 @@ class Recipe(Section):
     tracking: tuple[Literal["wandb", "mlflow"], ...] = ()
     """Trackers beside metrics.jsonl and TensorBoard."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+
+    @property
+    def freeze(self) -> Freeze:
+        """What of the model is not trained; nothing if its kind cannot be frozen."""
+        return self.model.freeze if isinstance(self.model, Adapted) else Freeze()
 
 
 class LinearRegression(Recipe):

@@ -58,6 +58,11 @@ class Trainer(Section):
     nodes: PositiveInt = 1
     eval_every: PositiveInt | None = None
     """Steps between evaluations on dev; unset is once an epoch."""
+    eval_batches: PositiveInt | None = None
+    """Most batches of dev that an evaluation takes, evenly spaced over it; unset is all, and for language models as
+    many as take a tenth of the training time."""
+    patience: PositiveInt | None = None
+    """Stop after so many evaluations in a row without a better score; unset is never."""
     checkpoint_every: PositiveInt | None = None
     """Steps between checkpoints; unset is at each evaluation."""
     log_every: PositiveInt = 10

@@ -76,7 +76,9 @@ def test_this_packages_own_training_is_observed_through_its_task() -> None:
 
     session = prepare(load("digits-cnn", ["trainer.max_steps=2", "model.dropout=0.25"]))
     task: Any = session.task
-    observed = task.loss = ObservedLoss(session.model, task.loss, lambda loss: float(loss.total) / loss.weight)
+    observed = task.loss = ObservedLoss(
+        session.model, task.loss, lambda loss, _, batch: float(loss) / task.weight(batch)
+    )
     session.fit()
     assert observed.dropout is not None and observed.dropout.active
     assert observed.dropout.p == [0.25]

@@ -75,7 +75,7 @@ def test_each_recipe_is_measured_on_its_own_device(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(suite, "device_of", lambda recipe: devices[recipe.name])
     monkeypatch.setattr(suite, "measure_kernels", kernels)
     monkeypatch.setattr(suite, "measure_recipe", note)
-    monkeypatch.setattr(suite, "lightning_overhead", fail)
+    monkeypatch.setattr(suite, "loop_overhead", fail)
     suite.run(["hello-linear", "gpt-char"], [], Budget(5))
     assert seen == {"hello-linear": ("cpu", 1e9), "gpt-char": ("meta", None)}, "another device's limits do not apply"
 
@@ -85,14 +85,14 @@ def test_a_recipe_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) 
         return fail() if name == "gpt-char" else measured(name, *rest)
 
     monkeypatch.setattr(suite, "measure_recipe", one_fails)
-    monkeypatch.setattr(suite, "lightning_overhead", fail)
+    monkeypatch.setattr(suite, "loop_overhead", fail)
     found = suite.run(["gpt-char", "hello-linear"], ["trainer.max_steps=4"], Budget(5))
     assert [step.recipe for step in found.steps] == ["hello-linear"]
     why = {item.name: item.reason for item in found.skipped}
-    assert why["gpt-char"] == why["trainer hello-linear"] == "CUDA out of memory."
+    assert why["gpt-char"] == why["loop hello-linear"] == "CUDA out of memory."
 
 
-def test_the_models_of_the_steps_are_freed_before_lightnings_overhead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_models_of_the_steps_are_freed_before_the_loops_overhead(monkeypatch: pytest.MonkeyPatch) -> None:
     class Model:
         pass
 
@@ -109,7 +109,7 @@ def test_the_models_of_the_steps_are_freed_before_lightnings_overhead(monkeypatc
         return result().kernels[0]
 
     monkeypatch.setattr(suite, "measure_recipe", with_a_cycle)
-    monkeypatch.setattr(suite, "lightning_overhead", overhead)
+    monkeypatch.setattr(suite, "loop_overhead", overhead)
     gc.disable()
     try:
         assert len(suite.run(["hello-linear"], [], Budget(5)).kernels) == len(result().kernels) + 2
@@ -121,7 +121,7 @@ def test_a_recipe_with_few_steps_still_has_its_overhead_measured(monkeypatch: py
     monkeypatch.setattr(suite, "measure_recipe", measured)
     settings = ["trainer.max_steps=4", "trainer.batch_size=64"]
     found = suite.run(["hello-linear"], settings, Budget(6))
-    assert "trainer hello-linear" in {kernel.name for kernel in found.kernels}
+    assert "loop hello-linear" in {kernel.name for kernel in found.kernels}
 
 
 def test_a_kernel_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

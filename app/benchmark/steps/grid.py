@@ -18,12 +18,13 @@ import torch
 
 from app.benchmark.budget import Budget
 from app.benchmark.results import Gate
-from app.benchmark.steps.bare import BareLoop
 from app.benchmark.steps.peak_memory import PeakMemory
+from app.benchmark.steps.prepared import PreparedStep
 from app.config import load
 from app.data.batch import Batch
 from app.errors import WorkspaceError, first_line
-from app.finetune.session import Session, accelerator_of, precision_of, prepare
+from app.finetune.engine.precision import precision_of
+from app.finetune.session import Session, prepare
 from app.hardware.peaks import PRECISIONS, Precision
 
 # How far a loss may be from float32's, as a share of it: what rounding in a dozen layers explains, and no more.
@@ -33,12 +34,12 @@ LEAST_STEPS = 6  # of every eager setting there must be time for: a warm-up and 
 
 
 @dataclass
-class PreparedStep:
-    """A recipe's training step in one setting, ready to be timed."""
+class GridPoint:
+    """One setting of a recipe: its training step, ready to be timed, and what preparing it showed."""
 
     precision: Precision
     compiled: bool
-    loop: BareLoop
+    step: PreparedStep
     gate: Gate
     memory: int | None
     """Peak bytes of model, gradients, optimizer and activations. None if the system keeps no count."""
@@ -53,7 +54,7 @@ def prepare_grid(
     micro: Sequence[Batch],
     device: torch.device,
     budget: Budget,
-) -> dict[Setting, PreparedStep]:
+) -> dict[Setting, GridPoint]:
     """Prepare eager float32, then the recipe's own setting, then the others as long as there is time.
 
     Every other loss is compared with float32's; without that one, no setting is prepared.
@@ -63,7 +64,7 @@ def prepare_grid(
     supported = [p for p in PRECISIONS if _is_supported(p, session, budget)]
     own = (session.precision.word, session.recipe.trainer.compile)
     settings: list[Setting] = [("fp32", False), own, *((p, False) for p in supported), *((p, True) for p in supported)]
-    prepared: dict[Setting, PreparedStep] = {}
+    points: dict[Setting, GridPoint] = {}
     reference: float | None = None
     last_seconds = 0.0  # that preparing an eager setting took
     for setting in dict.fromkeys(settings):
@@ -72,28 +73,28 @@ def prepare_grid(
         if reference is None and setting != settings[0]:
             budget.skip(label, "there is no loss of the eager float32 step to hold it to: no speed is printed")
             continue
-        if not budget.allows(label, last_seconds + _seconds_ahead(session, prepared, compiled)):
+        if not budget.allows(label, last_seconds + _seconds_ahead(session, points, compiled)):
             continue
         start = time.monotonic()
         added = [*overrides, f"trainer.precision={precision}", f"trainer.compile={str(compiled).lower()}"]
         try:
-            step = prepare_step(source, added, micro, reference, device)
+            point = prepare_point(source, added, micro, reference, device)
         except torch.cuda.OutOfMemoryError:
             budget.skip(label, "no memory for it next to the settings that it is timed against")
             continue
         except RuntimeError as error:
             budget.skip(label, f"torch could not {'compile' if compiled else 'run'} it: {first_line(error)}")
             continue
-        reference = step.gate.loss.value if reference is None else reference
+        reference = point.gate.loss.value if reference is None else reference
         if not compiled:
             last_seconds = time.monotonic() - start
-        if compiled and not runs_compiled(step.loop.session):
+        if compiled and not runs_compiled(point.step.session):
             budget.skip(label, "torch could not compile the model; the step fell back to eager")
-        elif not step.gate.passed:
-            budget.skip(label, f"{step.gate.text}: no speed is printed")
+        elif not point.gate.passed:
+            budget.skip(label, f"{point.gate.text}: no speed is printed")
         else:
-            prepared[setting] = step
-    return prepared
+            points[setting] = point
+    return points
 
 
 def _is_supported(precision: Precision, session: Session, budget: Budget) -> bool:
@@ -101,16 +102,16 @@ def _is_supported(precision: Precision, session: Session, budget: Budget) -> boo
     trainer = session.recipe.trainer.model_copy(update={"precision": precision})
     recipe = session.recipe.model_copy(update={"trainer": trainer})
     try:
-        precision_of(recipe, accelerator_of(recipe))
+        precision_of(recipe)
     except WorkspaceError as error:
         budget.skip(f"{session.recipe.name} {precision}", error.problems[0].what)
         return False
     return True
 
 
-def _seconds_ahead(session: Session, prepared: Mapping[Setting, PreparedStep], compiled: bool) -> float:
-    """Estimate the seconds for timing what is prepared, and for compiling one more setting if it is compiled."""
-    timing = LEAST_STEPS * sum(step.first_seconds for step in prepared.values() if not step.compiled)
+def _seconds_ahead(session: Session, points: Mapping[Setting, GridPoint], compiled: bool) -> float:
+    """Estimate the seconds for timing the points so far, and for compiling one more setting if it is compiled."""
+    timing = LEAST_STEPS * sum(point.first_seconds for point in points.values() if not point.compiled)
     return timing + (estimated_compile_seconds(session) if compiled else 0.0)
 
 
@@ -124,27 +125,27 @@ def estimated_compile_seconds(session: Session) -> float:
 
 def runs_compiled(session: Session) -> bool:
     """Return whether the model has a compiled form that did not fall back to the model itself."""
-    return any(getattr(form, "forward", form) is not session.model for form in session.module.compiled)
+    return session.forward is not None and getattr(session.forward, "forward", session.forward) is not session.model
 
 
-def prepare_step(
+def prepare_point(
     name: str, settings: Sequence[str], micro: Sequence[Batch], reference: float | None, device: torch.device
-) -> PreparedStep:
+) -> GridPoint:
     """Prepare one setting, compute its loss, then make the first step. Raises WorkspaceError if the recipe is wrong.
 
     `reference`: float32's loss; None in the float32 setting itself.
     """
     with PeakMemory(device) as peak, empty_compiler_caches():
         session = prepare(load(name, settings))
-        loop = BareLoop.alone(session, device)
-        loss = loop.loss(micro)
+        step = PreparedStep(session)
+        loss = step.loss(micro)
         start = time.perf_counter()
-        loop.step(micro)
+        step.step(micro)
         synchronize(device)
         first = time.perf_counter() - start
     precision = session.precision.word
     gate = Gate.of(loss, loss if reference is None else reference, TOLERANCE[precision])
-    return PreparedStep(precision, session.recipe.trainer.compile, loop, gate, peak.bytes, first)
+    return GridPoint(precision, session.recipe.trainer.compile, step, gate, peak.bytes, first)
 
 
 @contextmanager

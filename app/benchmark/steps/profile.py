@@ -10,9 +10,9 @@ import torch
 
 from app.benchmark.limits import Limits
 from app.benchmark.results import Kernel, TrainingStep
-from app.benchmark.steps.bare import typical
-from app.benchmark.steps.grid import PreparedStep, synchronize
+from app.benchmark.steps.grid import GridPoint, synchronize
 from app.benchmark.steps.operator_counter import OperatorCounter
+from app.benchmark.steps.prepared import typical
 from app.benchmark.timer import EnqueueClock, clock_for, measure
 from app.data.batch import Batch
 
@@ -42,7 +42,7 @@ class StepProfile:
 
 
 def profile_step(
-    prepared: PreparedStep,
+    point: GridPoint,
     step: TrainingStep,
     batches: Sequence[Batch],
     loading: Kernel,
@@ -53,10 +53,10 @@ def profile_step(
 
     `batches`: a sample of the training batches; `counts`: of the eager step in the same precision.
     """
-    matmul_rate, bandwidth = limits.measured_flops.get(prepared.precision), limits.measured_bandwidth
+    matmul_rate, bandwidth = limits.measured_flops.get(point.precision), limits.measured_bandwidth
     if matmul_rate is None or bandwidth is None:
         return None
-    settings = prepared.loop.session.recipe.trainer
+    settings = point.step.session.recipe.trainer
     micro = typical(batches, settings.accumulate)
     return StepProfile(
         step=step,
@@ -65,7 +65,7 @@ def profile_step(
         product_bytes=counts.product_bytes,
         matmul_rate=matmul_rate,
         bandwidth=bandwidth,
-        host_seconds=host_seconds(prepared, micro, matmul_rate, bandwidth, limits.device),
+        host_seconds=host_seconds(point, micro, matmul_rate, bandwidth, limits.device),
         overlapped=limits.device.type == "cuda",
         input_seconds=input_wait(loading.work.seconds * settings.accumulate, step.work.seconds, settings.workers),
         workers=settings.workers,
@@ -73,31 +73,31 @@ def profile_step(
 
 
 def host_seconds(
-    prepared: PreparedStep, micro: Sequence[Batch], matmul_rate: float, bandwidth: float, device: torch.device
+    point: GridPoint, micro: Sequence[Batch], matmul_rate: float, bandwidth: float, device: torch.device
 ) -> float | None:
     """Return the host's time for a step of any batch size: a step on one example, less its work at the limits.
 
     A compiled step would be compiled again for one example. On a GPU its time is what the host takes to enqueue it; on
     a CPU it cannot be separated from the work, and is None.
     """
-    if prepared.compiled:
+    if point.compiled:
         if device.type != "cuda":
             return None
         clock = EnqueueClock(lambda: synchronize(device))
-        return measure({"step": lambda: prepared.loop.step(micro)}, clock, seconds=1.0)["step"].median
-    session = prepared.loop.session
+        return measure({"step": lambda: point.step.step(micro)}, clock, seconds=1.0)["step"].median
+    session = point.step.session
     one = [session.splits.train[np.zeros(1, dtype=np.int64)]] * session.recipe.trainer.accumulate
-    timing = measure({"one": lambda: prepared.loop.step(one)}, clock_for(device), seconds=1.0)["one"]
-    counts = count_operators(prepared, one)
+    timing = measure({"one": lambda: point.step.step(one)}, clock_for(device), seconds=1.0)["one"]
+    counts = count_operators(point, one)
     work = counts.flops / matmul_rate + (counts.bytes - counts.product_bytes) / bandwidth
     return max(0.0, timing.median - work)
 
 
-def count_operators(prepared: PreparedStep, micro: Sequence[Batch]) -> OperatorCounter:
+def count_operators(point: GridPoint, micro: Sequence[Batch]) -> OperatorCounter:
     """Make one step and return its operators, bytes and FLOPs."""
     counter = OperatorCounter()
     with counter:
-        prepared.loop.step(micro)
+        point.step.step(micro)
     return counter
 
 

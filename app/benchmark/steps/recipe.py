@@ -18,10 +18,10 @@ from app.benchmark.kernels.attention import AttentionShape
 from app.benchmark.kernels.optimizer import Size
 from app.benchmark.limits import Limits
 from app.benchmark.results import Diagnosis, Kernel, TrainingStep
-from app.benchmark.steps.bare import typical
 from app.benchmark.steps.diagnose import diagnose
-from app.benchmark.steps.grid import PreparedStep, Setting, prepare_grid
+from app.benchmark.steps.grid import GridPoint, Setting, prepare_grid
 from app.benchmark.steps.operator_counter import OperatorCounter
+from app.benchmark.steps.prepared import typical
 from app.benchmark.steps.profile import count_operators, profile_step
 from app.benchmark.steps.step_figures import PAY_BACK, summarize_step
 from app.benchmark.timer import Timing, clock_for, measure, summarize
@@ -60,10 +60,10 @@ def measure_recipe(name: str, overrides: Sequence[str], limits: Limits, budget: 
         timings = time_steps(grid, micro, device, 0.7 * budget.left)
     # Counted on the eager step of each precision. The compiled step runs the same operators, but fused.
     counts: dict[str, OperatorCounter] = {}
-    for (precision, compiled), prepared in grid.items():
+    for (precision, compiled), point in grid.items():
         if not compiled:
             with budget.guard(f"operators and bytes of {recipe.name} {precision}"):
-                counts[precision] = count_operators(prepared, micro)
+                counts[precision] = count_operators(point, micro)
     steps: dict[Setting, TrainingStep] = {}
     for (precision, compiled), timing in timings.items():
         eager = timings.get((precision, False))
@@ -132,11 +132,11 @@ def burst_means(times: Sequence[float], workers: int) -> list[float]:
 
 
 def time_steps(
-    grid: Mapping[Setting, PreparedStep], micro: Sequence[Batch], device: torch.device, seconds: float
+    grid: Mapping[Setting, GridPoint], micro: Sequence[Batch], device: torch.device, seconds: float
 ) -> dict[Setting, Timing]:
     """Time the steps of all settings, interleaved. Caches are not flushed: a step leaves its data in them."""
 
-    def call(prepared: PreparedStep) -> Callable[[], object]:
-        return lambda: prepared.loop.step(micro)
+    def call(point: GridPoint) -> Callable[[], object]:
+        return lambda: point.step.step(micro)
 
-    return measure({setting: call(prepared) for setting, prepared in grid.items()}, clock_for(device), seconds)
+    return measure({setting: call(point) for setting, point in grid.items()}, clock_for(device), seconds)

@@ -8,7 +8,7 @@ from app.benchmark.figure import Figure, Limit, Work, counted, duration, rate, s
 from app.benchmark.limits import Limits
 from app.benchmark.machine import device_memory
 from app.benchmark.results import TrainingStep
-from app.benchmark.steps.grid import PreparedStep
+from app.benchmark.steps.grid import GridPoint
 from app.benchmark.steps.operator_counter import OperatorCounter
 from app.benchmark.timer import Timing
 from app.data.batch import Batch
@@ -19,7 +19,7 @@ PAY_BACK = "pay-back for one shape"
 
 
 def summarize_step(
-    step: PreparedStep,
+    point: GridPoint,
     timing: Timing,
     eager: Timing | None,
     micro: Sequence[Batch],
@@ -31,19 +31,19 @@ def summarize_step(
     `eager`: the timing of the eager step in the same precision, if there is one.
     `counts`: of the eager step in the same precision, if it could be counted.
     """
-    session = step.loop.session
+    session = point.step.session
     flops = sum(session.task.flops(session.model, batch) for batch in micro)
     useful, padded = sum(batch.useful for batch in micro), sum(batch.padded for batch in micro)
-    figures = step_figures(timing, step.precision, flops, useful, padded, step.memory, limits)
+    figures = step_figures(timing, point.precision, flops, useful, padded, point.memory, limits)
     how = "as the eager step dispatches them"
-    if step.compiled:
+    if point.compiled:
         how += ", which is an upper bound for the compiled one"
-        figures |= compile_figures(step.first_seconds, timing, eager)
+        figures |= compile_figures(point.first_seconds, timing, eager)
     return TrainingStep(
         recipe=session.recipe.name,
-        precision=step.precision,
-        compiled=step.compiled,
-        gate=step.gate,
+        precision=point.precision,
+        compiled=point.compiled,
+        gate=point.gate,
         figures=figures,
         work=Work(
             figures["time"],

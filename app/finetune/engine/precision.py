@@ -1,4 +1,4 @@
-"""Precision by one word: what each means to Lightning, and when it is refused because it would be slow."""
+"""Precision and accelerator of a recipe: what each word means to Lightning, and when it is refused as slow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from app.errors import ConfigError, Problem
+from app.schema import Recipe
 
 Word = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # flags of /proc/cpuinfo; without one, bf16 on a CPU is emulated
@@ -25,16 +26,16 @@ class Precision:
         return {"bf16": "bf16-mixed", "fp16": "16-mixed"}.get(self.word, "32-true")
 
     def apply(self) -> None:
-        """Let float32 matrix products and convolutions on a GPU use TF32, or not: the settings are the process's."""
+        """Allow or forbid TF32 in float32 matrix products and convolutions on a GPU, for the whole process."""
         word = "high" if self.word == "tf32" else "highest"
         torch.set_float32_matmul_precision(word)  # type: ignore[no-untyped-call]
-        torch.backends.cudnn.allow_tf32 = self.word == "tf32"  # torch's own default is True, whatever is said above
+        torch.backends.cudnn.allow_tf32 = self.word == "tf32"  # torch's default is True, independent of the line above
 
 
 def choose(
     word: Word, accelerator: Literal["cpu", "cuda"], cpu_flags: frozenset[str], capability: tuple[int, int]
 ) -> Precision:
-    """The precision that a word means on this hardware. `capability` counts with cuda only.
+    """Return the precision that a word means on this hardware. `capability`: of the GPU, for cuda only.
 
     Raises ConfigError for a precision that the hardware would emulate.
     """
@@ -72,3 +73,19 @@ def cpu_flags() -> frozenset[str]:
     except OSError:
         return frozenset()
     return frozenset(lines[0].split(":", 1)[1].split()) if lines else frozenset()
+
+
+def accelerator_of(recipe: Recipe) -> Literal["cpu", "cuda"]:
+    """Return what a recipe runs on here. Raises ConfigError if it asks for a GPU and there is none."""
+    asked = recipe.trainer.accelerator
+    if asked == "gpu" and not torch.cuda.is_available():
+        what = "trainer.accelerator: gpu, but torch sees no GPU"
+        raise ConfigError(Problem(what, "say trainer.accelerator=auto, or see `app doctor`"))
+    return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def precision_of(recipe: Recipe) -> Precision:
+    """Return a recipe's precision on this machine. Raises ConfigError if the hardware would emulate it."""
+    accelerator = accelerator_of(recipe)
+    capability = torch.cuda.get_device_capability() if accelerator == "cuda" else (0, 0)
+    return choose(recipe.trainer.precision, accelerator, cpu_flags(), capability)

@@ -13,7 +13,7 @@ from app.data.batch import Batch
 from app.data.text.packing import IGNORED
 from app.data.text.vocabulary import vocabulary_in
 from app.finetune.generation.sampling import window
-from app.finetune.tasks.base import Forward, Loss
+from app.finetune.tasks.base import Forward
 from app.finetune.tasks.language import LanguageTask
 from app.models import causal_lm
 from app.models.adapters import merged
@@ -41,12 +41,10 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
     def model(self) -> nn.Module:
         return causal_lm.causal_model(self.recipe.model, self.config, len(self.vocabulary), self.vocabulary.end)
 
-    def loss(self, forward: Forward, batch: Batch) -> Loss:
+    def loss(self, forward: Forward, batch: Batch) -> Tensor:
         assert batch.labels is not None
         logits = self.logits(forward, batch).float().flatten(0, 1)
-        return Loss(
-            F.cross_entropy(logits, batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"), batch.useful
-        )
+        return F.cross_entropy(logits, batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
 
     def logits(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(input_ids=batch.inputs["ids"], use_cache=False).logits

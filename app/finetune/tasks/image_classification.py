@@ -18,7 +18,7 @@ from app import fileio
 from app.data.batch import Batch, DataSet
 from app.data.images.sources import Images, labelled_splits, unlabelled
 from app.errors import DataError, Problem
-from app.finetune.tasks.base import Forward, Judged, Loss, Scores, Split, Task, weighted_loss
+from app.finetune.tasks.base import Forward, Judged, Scores, Split, Task, weighted_loss
 from app.finetune.tasks.text_classification import confusion, per_class, tables_of
 from app.models.cnn import CNN, CNNConfig, flops_per_image
 from app.schema import ImageClassification
@@ -47,10 +47,10 @@ class ImageClassificationTask(Task[ImageClassification]):
             CNNConfig(data.channels, data.side, len(self.classes), settings.width, settings.hidden, settings.dropout)
         )
 
-    def loss(self, forward: Forward, batch: Batch) -> Loss:
+    def loss(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(**batch.inputs)
         assert batch.labels is not None
-        return Loss(F.cross_entropy(logits.float(), batch.labels, reduction="sum"), len(batch))
+        return F.cross_entropy(logits.float(), batch.labels, reduction="sum")
 
     def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
         logits = forward(**batch.inputs).float()

@@ -10,7 +10,7 @@ import pytest
 from app.benchmark.figure import Figure
 from app.benchmark.report.compare import compare_figures, comparison_table, missing_figures, require_comparable
 from app.benchmark.results import BenchmarkResult, write
-from app.cli.bench import bench
+from app.cli.bench import main as bench
 from app.errors import ConfigError
 from tests.benchmark.sample_results import noisy, result
 

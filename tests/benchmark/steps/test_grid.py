@@ -26,14 +26,14 @@ def test_no_speed_is_shown_for_a_wrong_loss(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_step_that_cannot_run_is_skipped_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grid, "prepare_step", out_of_memory_if(lambda precision: precision != "fp32"))
+    monkeypatch.setattr(grid, "prepare_point", out_of_memory_if(lambda precision: precision != "fp32"))
     budget = Budget(3)
     measured = measure_recipe("hello-linear", SETTINGS, cpu_limits(), budget)
     assert {step.precision for step in measured.steps} == {"fp32"} and measured.diagnosis
 
 
 def test_without_float32s_loss_there_is_no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grid, "prepare_step", out_of_memory_if(lambda precision: precision == "fp32"))
+    monkeypatch.setattr(grid, "prepare_point", out_of_memory_if(lambda precision: precision == "fp32"))
     monkeypatch.setattr(grid, "PRECISIONS", ("fp32", "bf16"))
     monkeypatch.setattr(grid, "_is_supported", lambda *_: True)
     budget = Budget(3)
@@ -44,14 +44,14 @@ def test_without_float32s_loss_there_is_no_speed(monkeypatch: pytest.MonkeyPatch
     assert "no loss of the eager float32 step" in why["hello-linear bf16 eager"]
 
 
-def out_of_memory_if(fails: Callable[[str], bool]) -> Callable[..., grid.PreparedStep]:
-    """Return a `prepare_step` that has no memory for some precisions."""
-    prepare_step = grid.prepare_step
+def out_of_memory_if(fails: Callable[[str], bool]) -> Callable[..., grid.GridPoint]:
+    """Return a `prepare_point` that has no memory for some precisions."""
+    prepare_point = grid.prepare_point
 
-    def prepare(name: str, settings: Sequence[str], *rest: Any) -> grid.PreparedStep:
+    def prepare(name: str, settings: Sequence[str], *rest: Any) -> grid.GridPoint:
         if any(fails(word.partition("=")[2]) for word in settings[-2:-1]):
             raise RuntimeError("no memory\nand a page of advice")
-        return prepare_step(name, settings, *rest)
+        return prepare_point(name, settings, *rest)
 
     return prepare
 

@@ -7,11 +7,11 @@ import pytest
 from app.benchmark.budget import Budget
 from app.benchmark.kernels.attention import AttentionShape
 from app.benchmark.steps import recipe
-from app.benchmark.steps.overhead import WITHOUT_END, lightning_overhead
+from app.benchmark.steps.overhead import WITHOUT_END, loop_overhead
 from app.config import load
 from app.errors import ConfigError
 from app.finetune.session import prepare
-from tests.benchmark.sample_results import CPU, cpu_limits
+from tests.benchmark.sample_results import cpu_limits
 
 SETTINGS = ["trainer.batch_size=64", "trainer.precision=fp32"]
 
@@ -40,11 +40,11 @@ def test_a_misspelt_recipe_is_the_users_error() -> None:
         recipe.measure_recipe("hello-liner", [], cpu_limits(), Budget(1))
 
 
-def test_lightnings_own_cost_is_a_difference_of_neighbours() -> None:
+def test_the_loops_own_cost_is_its_time_less_its_steps() -> None:
     session = prepare(load("hello-linear", [*SETTINGS, "trainer.max_steps=4", *WITHOUT_END]))
-    found = lightning_overhead(session, CPU, seconds=0.3)
-    assert found.figures["Lightning"].value > 0 and found.figures["bare loop"].value > 0
-    assert found.figures["Lightning's own"].n == found.figures["bare loop"].n >= 1
+    kernel = loop_overhead(session, seconds=0.3)
+    assert kernel.figures["in the loop"].value > kernel.figures["step alone"].value > 0
+    assert kernel.figures["the loop's own"].n == kernel.figures["in the loop"].n >= 1
 
 
 def test_batches_that_arrive_in_a_burst_count_with_their_mean() -> None:
