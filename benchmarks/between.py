@@ -66,7 +66,7 @@ class Training:
     data: Mapping[str, str]
     """sha256 of each split's data."""
     revision: str
-    """Git revision of the checkout, with a plus sign if files were changed since."""
+    """Git revision of the checkout, its first 12 digits, and a plus sign if files were changed since."""
 
 
 def train(checkout: Path, work: Workload) -> Training:
@@ -91,7 +91,7 @@ def read_training(run: Path, summary: Mapping[str, Any], examples: int | None) -
         scores=record["scores"]["dev"],
         weights=record["weights_sha256"],
         data=record["data_sha256"],
-        revision=f"{code.get('revision')}{'+' if code.get('changed') else ''}",
+        revision=f"{str(code.get('revision'))[:12]}{'+' if code.get('changed') else ''}",
     )
 
 
@@ -163,7 +163,7 @@ def section(recipe: str, result: Mapping[str, Any]) -> str:
         side = turn.partition("-")[0]
         scores = ", ".join(f"{name} {value.value:.6g}" for name, value in result["scores"][side].items())
         weights = ", ".join(digest[:12] for digest in result["weights_sha256"][side])
-        rows.append((turn, result["revisions"][side][:12], shown(timing), scores, weights))
+        rows.append((turn, result["revisions"][side], shown(timing), scores, weights))
     head = ("side", "revision", "ms a step", "dev", "sha256 of the weights")
     speed = "SLOWER by more than old differs from itself" if result["slower"] else "no speed is lost"
     if result["same_weights"]:
@@ -191,7 +191,7 @@ def workload(recipe: str, options: argparse.Namespace, scratch: Path) -> Workloa
         return Workload(recipe, (f"trainer.max_steps={steps}", f"trainer.max_epochs={steps}"), None, f"{steps} steps")
     shipped = options.new.resolve() / REVIEWS
     source = options.data or (SST2 if SST2.is_dir() else shipped) / "train.tsv"
-    dev = options.dev or (SST2 if SST2.is_dir() else shipped) / "dev.tsv"
+    dev = options.dev or source.with_name("dev.tsv")
     texts = first_examples(source, options.limit, scratch / "train.tsv").resolve()
     examples = sum(1 for line in texts.read_text(encoding="utf-8").splitlines() if line.strip())
     files = (f"data.train={texts}", f"data.dev={dev.resolve()}", "data.test=null")
@@ -210,7 +210,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, metavar="N", help=f"optimizer steps of a training, except for {TEXTS}")
     data_help = f"training texts for {TEXTS} (default: SST-2 of ../shared/data, else NEW's shipped reviews)"
     parser.add_argument("--data", type=Path, metavar="FILE.tsv", help=data_help)
-    parser.add_argument("--dev", type=Path, metavar="FILE.tsv", help=f"dev texts for {TEXTS}")
+    parser.add_argument(
+        "--dev",
+        type=Path,
+        metavar="FILE.tsv",
+        help=f"dev texts for {TEXTS} (default: dev.tsv next to the training texts)",
+    )
     parser.add_argument("--limit", type=int, default=1000, metavar="N", help="the first N training texts; 0 is all")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args(argv)

@@ -194,7 +194,7 @@ def race_section(task: str, result: dict[str, Any]) -> str:
 def dropout_text(dropout: dict[str, Any]) -> str:
     """Return a side's dropout as a phrase: modules, rates, and the losses with two seeds."""
     rates = ", ".join(number(p.value) for p in dropout["p"]) or "none"
-    losses = " and ".join(f"{loss.value:.4f}" for loss in dropout["losses"])
+    losses = " and ".join(f"{loss.value:.6f}" for loss in dropout["losses"])
     active = "on" if dropout["active"] else "OFF"
     return f"{active}: {dropout['modules'].value:.0f} modules, p {rates}, losses {losses}"
 

@@ -18,7 +18,7 @@ def parse_seconds(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)", text.strip())
     if match is None or float(match[1]) == 0:
         raise ConfigError(
-            Problem(f"--budget {text!r} is no time", "give seconds or minutes: --budget 60s, --budget 5m")
+            Problem(f"--budget {text!r} is not a time", "give seconds or minutes: --budget 60s, --budget 5m")
         )
     return float(match[1]) * _UNITS[match[2]]
 

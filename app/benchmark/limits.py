@@ -77,14 +77,14 @@ class Limits:
         """
         peak, bandwidth = self.measured_flops.get(precision), self.measured_bandwidth
         if peak is None or bandwidth is None:
-            return Limit(None, f"no {precision} matrix product and bandwidth were measured to set it against")
+            return Limit(None, f"no {precision} matrix product and bandwidth were measured to compare it with")
         best = min(peak, bandwidth * flops / moved)
         return Limit(best / flop_unit(self.device)[1], "roofline of the rate and the bandwidth measured here")
 
     def memory_time(self, moved: float) -> Limit:
         """Return the shortest time, in ms, that moving `moved` bytes takes at the bandwidth measured here."""
         if self.measured_bandwidth is None:
-            return Limit(None, "no bandwidth was measured to set it against")
+            return Limit(None, "no bandwidth was measured to compare it with")
         return Limit(1e3 * moved / self.measured_bandwidth, "its bytes at the bandwidth measured here")
 
     def _datasheet_limit(self, value: float | None, scale: float) -> Limit:

@@ -19,7 +19,7 @@ from tests.benchmark.sample_results import bare_numbers
 from tests.conftest import ROOT
 
 TIMING = Timing(1.0, 1.0, 1.0, 9)
-TRAINING = Training(10.0, 30, {"loss": 0.5}, "a" * 64, {"train": "d" * 64}, "0123456789abcdef")
+TRAINING = Training(10.0, 30, {"loss": 0.5}, "a" * 64, {"train": "d" * 64}, "0123456789ab+")
 FOLDERS = {"old": Path("old"), "new": Path("new")}
 WORK = Workload("hello-linear", (), None, "30 steps")
 
@@ -77,7 +77,7 @@ def test_a_slower_checkout_is_told_from_noise(compared: Any) -> None:
     same, slower = compared(TRAINING), compared(replace(TRAINING, milliseconds=11.0))
     assert not same["slower"] and "no speed is lost" in section("hello-linear", same)
     assert slower["slower"] and slower["new_over_old"].value == pytest.approx(1.1, abs=0.03)
-    assert "SLOWER" in section("hello-linear", slower)
+    assert "SLOWER" in section("hello-linear", slower) and "0123456789ab+" in section("hello-linear", slower)
     assert set(same["milliseconds"]) == set(TURNS) and same["milliseconds"]["new"].n == 5
 
 

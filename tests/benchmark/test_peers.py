@@ -98,7 +98,7 @@ def test_both_sides_dropout_is_in_the_result_and_on_the_page(raced: Any) -> None
     assert result["without_dropout"] == [] and result["dropout"]["ours"]["active"]
     assert result["dropout"]["trainer-best"]["modules"].value == 20
     page = peers.race_section("sentiment", result)
-    assert page.count("on: 20 modules, p 0.1, losses 0.7012 and 0.6934") == len(peers.TURNS)
+    assert page.count("on: 20 modules, p 0.1, losses 0.701200 and 0.693400") == len(peers.TURNS)
     assert "Dropout is on on all sides" in page
 
 
@@ -108,7 +108,7 @@ def test_there_is_no_ratio_if_a_side_trains_without_dropout(raced: Any, side: st
     assert result["ratios"] == {} and result["without_dropout"] == [side]
     page = peers.race_section("sentiment", result)
     assert f"NO RATIO: {side} trained without dropout" in page and "times as fast" not in page
-    assert "OFF: 0 modules, p none, losses 0.6900 and 0.6900" in page
+    assert "OFF: 0 modules, p none, losses 0.690000 and 0.690000" in page
 
 
 def test_a_ratio_below_its_goal_is_reported_as_not_reached(raced: Any, monkeypatch: pytest.MonkeyPatch) -> None:

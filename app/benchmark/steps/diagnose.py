@@ -129,7 +129,7 @@ def _measured_gain(step: TrainingStep, other: TrainingStep, waiting: float) -> F
         low=(ours.low + wait) / (theirs.high + wait),
         high=(ours.high + wait) / (theirs.low + wait),
         n=min(ours.n, theirs.n),
-        limit=Limit(None, "the limit of the time stands with the step"),
+        limit=Limit(None, "the limit of its time is in the table of the steps"),
         better="higher",
     )
 

@@ -71,7 +71,7 @@ def prepare_grid(
         precision, compiled = setting
         label = f"{name} {precision} {'compiled' if compiled else 'eager'}"
         if reference is None and setting != settings[0]:
-            budget.skip(label, "there is no loss of the eager float32 step to hold it to: no speed is printed")
+            budget.skip(label, "there is no loss of the eager float32 step to compare it with: no speed is shown")
             continue
         if not budget.allows(label, last_seconds + _seconds_ahead(session, points, compiled)):
             continue
@@ -91,7 +91,7 @@ def prepare_grid(
         if compiled and not runs_compiled(point.step.session):
             budget.skip(label, "torch could not compile the model; the step fell back to eager")
         elif not point.gate.passed:
-            budget.skip(label, f"{point.gate.text}: no speed is printed")
+            budget.skip(label, f"{point.gate.text}: no speed is shown")
         else:
             points[setting] = point
     return points
