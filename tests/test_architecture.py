@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "app").rglob("*.py"))
 
 # What each part of the package may import from the package. `cli -> verbs -> {models, data} -> {config, errors}`.
-BASE = {"errors", "fileio", "schema", "config", "compat", "paths"}
+BASE = {"errors", "fileio", "schema", "config", "compat", "paths", "signals"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "fileio": {"errors"},
@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"errors", "paths", "schema"},
     "compat": set(),
     "paths": set(),
+    "signals": set(),
     "host": {"errors"},
     "recipes": set(),
     "hardware": BASE,

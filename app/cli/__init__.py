@@ -12,12 +12,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
 from app.errors import WorkspaceError, did_you_mean
+from app.signals import STOP, Stopped
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
@@ -141,11 +144,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         fix = f"did you mean `app {guess}`?" if guess else "`app --help` lists the verbs"
         print(f"error: no verb is called {name!r}\n  fix: {fix}", file=sys.stderr)
         return 2
+    in_main_thread = threading.current_thread() is threading.main_thread()  # the only one that may handle signals
     try:
-        return VERBS[name].load().main(arguments[1:])
+        with STOP.handled() if in_main_thread else nullcontext():
+            return VERBS[name].load().main(arguments[1:])
     except WorkspaceError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except SystemExit as end:
+        if isinstance(end.__cause__, Stopped) and name not in ("train", "reproduce"):  # a training says more itself
+            print(f"\nstopped by {end.__cause__}", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from app.cli.arguments import FILE, add_run
 from app.fileio import as_json
+from app.signals import STOP
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
     run = find(options.run, options.runs)
     from app.finetune.evaluate import predict_lines
 
-    for line in predict_lines(run, None if options.file == "-" else options.file):
-        print(as_json(line))
+    text = "".join(f"{as_json(line)}\n" for line in predict_lines(run, None if options.file == "-" else options.file))
+    with STOP.holding():  # all lines or none: a part of them would look like an answer to everything
+        print(text, end="", flush=True)
     return 0

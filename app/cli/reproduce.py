@@ -29,14 +29,12 @@ def main(argv: Sequence[str]) -> int:
     from app.finetune.distributed.launch import launch
     from app.finetune.distributed.processes import processes_to_start, this_rank
     from app.finetune.reproduce import repeat, verdict
-    from app.finetune.signals import STOP
     from app.runs.folder import find
 
     run = find(options.run, options.runs)
-    with STOP.handled():
-        if (processes := processes_to_start(run.recipe())) > 1:
-            return launch(["reproduce", str(run.path), "--runs", str(options.runs)], processes)
-        again = repeat(run, options.runs)
+    if (processes := processes_to_start(run.recipe())) > 1:
+        return launch(["reproduce", str(run.path), "--runs", str(options.runs)], processes)
+    again = repeat(run, options.runs)
     if this_rank().is_zero:
         print(verdict(run, again))
     return 0

@@ -35,36 +35,33 @@ def main(argv: Sequence[str]) -> int:
     if not (options.recipe or options.resume):
         arguments.error("name a recipe, or a run with --resume")
 
-    from app.finetune.signals import STOP
+    from app.config import load
+    from app.runs.folder import find
 
-    with STOP.handled():  # first, because a signal also counts during the seconds that importing torch takes
-        from app.config import load
-        from app.runs.folder import find
+    overrides = options.overrides
+    if options.resume:
+        run = find(options.resume, options.runs)
+        overrides = [*([options.recipe] if options.recipe else []), *overrides]
+        recipe = run.recipe(overrides)
+    else:
+        recipe = load(options.recipe, overrides)
+    if options.dry:
+        from app.finetune import estimate
+        from app.finetune.session import prepare
 
-        overrides = options.overrides
-        if options.resume:
-            run = find(options.resume, options.runs)
-            overrides = [*([options.recipe] if options.recipe else []), *overrides]
-            recipe = run.recipe(overrides)
-        else:
-            recipe = load(options.recipe, overrides)
-        if options.dry:
-            from app.finetune import estimate
-            from app.finetune.session import prepare
+        session = prepare(recipe)
+        plan = estimate.plan_of(session)
+        print(as_json(estimate.summary(plan)) if options.json else estimate.describe(session, plan))
+        return 0
+    from app.finetune.distributed.processes import processes_to_start, this_rank
 
-            session = prepare(recipe)
-            plan = estimate.plan_of(session)
-            print(as_json(estimate.summary(plan)) if options.json else estimate.describe(session, plan))
-            return 0
-        from app.finetune.distributed.processes import processes_to_start, this_rank
+    if (processes := processes_to_start(recipe)) > 1:
+        from app.finetune.distributed.launch import launch
 
-        if (processes := processes_to_start(recipe)) > 1:
-            from app.finetune.distributed.launch import launch
+        return launch(["train", *argv], processes)
+    from app.finetune.train import resume_run, train_recipe
 
-            return launch(["train", *argv], processes)
-        from app.finetune.train import resume_run, train_recipe
-
-        finished = resume_run(run, overrides) if options.resume else train_recipe(recipe, options.runs)
+    finished = resume_run(run, overrides) if options.resume else train_recipe(recipe, options.runs)
     if this_rank().is_zero:
         print(as_json(finished.summary()) if options.json else finished.text())
     return 0

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import IO
 
 from app.errors import Problem, RunError
-from app.finetune.signals import STOP, Stopped
+from app.signals import STOP, Stopped
 
 LINES = 30  # of the output of a failed process; that of rank 0 is shown as it comes
 POLL = 0.1  # seconds between two checks of the processes

@@ -17,8 +17,8 @@ import torch
 import torch.distributed as dist
 
 from app.errors import ConfigError, Problem, RunError, first_line
-from app.finetune.signals import STOP
 from app.schema import Recipe
+from app.signals import STOP
 
 T = TypeVar("T")
 GONE = ("connection closed", "connection reset", "connection was reset", "broken pipe", "socket closed")  # gloo's words

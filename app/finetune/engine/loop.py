@@ -42,10 +42,10 @@ from app.finetune.engine.evaluation import evaluate
 from app.finetune.engine.fabric import wrap
 from app.finetune.engine.optimizers import build_optimizer, clip_gradients, learning_rate_factor, matrix_names
 from app.finetune.engine.progress import Progress
-from app.finetune.signals import STOP, Stopped
 from app.finetune.tasks.base import Forward, Task
 from app.models.adapters import Unfreezing
 from app.schema import Recipe
+from app.signals import STOP, Stopped
 
 
 class TrainingStep:

@@ -10,12 +10,12 @@ import torch
 
 from app.errors import ConfigError, DataError, RunError
 from app.finetune.engine.progress import Progress
-from app.finetune.signals import STOP, Stopped
 from app.finetune.tasks import TASKS
 from app.finetune.train import resume_run, train_recipe
 from app.runs import checkpoints
 from app.runs.folder import Run, find
 from app.runs.records import read_records
+from app.signals import STOP, Stopped
 from tests.finetune import noisy
 
 STEPS = 12

@@ -33,7 +33,6 @@ class Stop:
         self.signum = 0
         """The signal that came; 0 if none did."""
         self.held = 0
-        self.active = False
         self.patient = False
         """Whether a second Ctrl-C waits too: among many processes one must not leave the others alone."""
         self.at_once: Callable[[int], None] = os._exit
@@ -43,7 +42,6 @@ class Stop:
     def handled(self) -> Iterator[None]:
         """Handle the signals for the length of a block, in the main thread. A stop leaves the block as SystemExit."""
         before = {each: signal.getsignal(each) for each in SIGNALS}
-        self.active = True
         for each in SIGNALS:
             signal.signal(each, self._on_signal)
         try:
@@ -54,7 +52,6 @@ class Stop:
             for each, handler in before.items():
                 signal.signal(each, handler)
             self.signum = self.held = 0
-            self.active = False
 
     def hold(self) -> None:
         """Let signals wait from here on."""
