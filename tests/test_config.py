@@ -8,6 +8,7 @@ import pytest
 
 from app import config
 from app.errors import ConfigError
+from app.schema import TextClassification
 
 GOOD = """\
 about: a test
@@ -50,7 +51,7 @@ def test_overrides_replace_values_and_are_read_as_yaml(tmp_path: Path) -> None:
         ["optimizer.lr=1e-3", "trainer.max_epochs=7", "trainer.compile=true", "data.test=x=y.tsv", "trainer.clip=null"],
     )
     assert (recipe.optimizer.lr, recipe.trainer.max_epochs, recipe.trainer.compile) == (1e-3, 7, True)
-    assert recipe.data.test == "x=y.tsv"
+    assert isinstance(recipe, TextClassification) and recipe.data.test == "x=y.tsv"
     assert recipe.trainer.clip is None
 
 

@@ -213,7 +213,6 @@ def accelerator_of(recipe: Recipe) -> Literal["cpu", "cuda"]:
 
 def strategy_of(recipe: Recipe) -> str | Strategy:
     """Lightning's strategy: FSDP with our checkpoints, DDP with what the model asks of it, or the recipe's word."""
-    freeze = getattr(recipe.model, "freeze", None)
     if recipe.trainer.strategy == "fsdp":
         from app.finetune.distributed.fsdp import Sharded  # a second of imports that few trainings need
 
@@ -221,7 +220,7 @@ def strategy_of(recipe: Recipe) -> str | Strategy:
     if place().world == 1:
         return recipe.trainer.strategy
     return DDPStrategy(
-        find_unused_parameters=bool(freeze and freeze.gradual),  # layers that still sleep get no gradient
+        find_unused_parameters=bool(recipe.freeze.gradual),  # layers that still sleep get no gradient
         broadcast_buffers=False,  # the same everywhere from the start, and an embedding's table is as large as it
     )
 

@@ -14,10 +14,10 @@ from torch import nn
 
 from app.errors import ModelError, Problem, did_you_mean
 from app.models.gpt import GPT
-from app.schema import Adapted, Lora
+from app.schema import AdaptableModel, Lora
 
 
-def adapted(model: Any, settings: Adapted) -> nn.Module:
+def adapted(model: Any, settings: AdaptableModel) -> nn.Module:
     """The model with the recipe's parts frozen and LoRA put in. Raises ModelError where there is no such part."""
     freeze_bottom(model, settings.freeze.layers)
     freeze_named(model, settings.freeze.names)

@@ -38,7 +38,7 @@ class Lora(Section):
     """Last parts of the names of the modules; unset is peft's choice for the architecture, its attention."""
 
 
-class Adapted(Section):
+class AdaptableModel(Section):
     """How much of a transformers model is trained."""
 
     freeze: Freeze = Freeze()
@@ -51,7 +51,7 @@ class Adapted(Section):
         return self
 
 
-class Pretrained(Adapted):
+class Pretrained(AdaptableModel):
     """A transformers model: a name in the project's list, a hub id, or a local folder."""
 
     kind: Literal["pretrained"] = "pretrained"
@@ -66,7 +66,7 @@ class Pretrained(Adapted):
     """new: start with a random head even where the weights bring one, of another task perhaps."""
 
 
-class GPT(Adapted):
+class GPT(AdaptableModel):
     """Our own GPT-2: OpenAI's weights, or a model from nothing of any size."""
 
     kind: Literal["gpt"] = "gpt"
@@ -90,7 +90,7 @@ class GPT(Adapted):
     """Most tokens that bpe learns."""
 
 
-class CausalLM(Adapted):
+class CausalLM(AdaptableModel):
     """Any causal language model of transformers: one with weights, or one from nothing by its configuration."""
 
     kind: Literal["causal-lm"] = "causal-lm"

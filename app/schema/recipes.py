@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import Field
 
 from app.schema.data import Generated, LabelledImages, RunningText, TaggedFiles, TextFiles
-from app.schema.models import GPT, CausalLM, Linear, Pretrained, SmallCNN
+from app.schema.models import GPT, AdaptableModel, CausalLM, Freeze, Linear, Pretrained, SmallCNN
 from app.schema.section import Section
 from app.schema.training import Optimizer, Schedule, Trainer
 
@@ -19,14 +19,19 @@ class Recipe(Section):
     about: str = ""
     """One line for `app recipes`."""
     task: str
-    model: Any
-    data: Any
+    model: Section
+    data: Section
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     trainer: Trainer = Trainer()
     tracking: tuple[Literal["wandb", "mlflow"], ...] = ()
     """Trackers beside metrics.jsonl and TensorBoard."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+
+    @property
+    def freeze(self) -> Freeze:
+        """Return the model's `freeze` section, or an empty one for a kind of model that cannot be frozen in part."""
+        return self.model.freeze if isinstance(self.model, AdaptableModel) else Freeze()
 
 
 class LinearRegression(Recipe):

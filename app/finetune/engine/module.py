@@ -31,8 +31,8 @@ class FineTuning(pl.LightningModule):
         self.task, self.model, self.recipe, self.steps = task, model, recipe, steps
         self.matrices = matrix_names(model)
         self.compiled: list[Forward] = []  # in a list, or nn.Module would register it and prefix every key
-        freeze = getattr(recipe.model, "freeze", None)
-        self.unfreezing = Unfreezing(model, freeze.gradual) if freeze and freeze.gradual else None
+        gradual = recipe.freeze.gradual
+        self.unfreezing = Unfreezing(model, gradual) if gradual else None
         self.judged: list[Judged] = []
         self.scores: Scores | None = None
         self.weight = 0.0  # of the micro-batches since the last optimizer step, on every device

@@ -158,8 +158,7 @@ class Task(ABC, Generic[R]):
     def operations(self, model: nn.Module) -> float:
         """What `count` says, asked once for each state of freezing: it walks over the whole model, which FSDP later
         leaves this process a part of."""
-        freeze = getattr(self.recipe.model, "freeze", None)
-        awake = sum(p.requires_grad for p in model.parameters()) if freeze and freeze.gradual else None
+        awake = sum(p.requires_grad for p in model.parameters()) if self.recipe.freeze.gradual else None
         if awake not in self._operations:
             self._operations[awake] = self.count(model)
         return self._operations[awake]

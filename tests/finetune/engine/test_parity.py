@@ -33,7 +33,7 @@ def our_losses(recipe: Recipe, folder: Path) -> list[float]:
 
 def their_losses(recipe: Recipe, folder: Path) -> list[float]:
     session: Any = prepare(recipe)
-    model: Any = AutoModelForSequenceClassification.from_pretrained(recipe.model.name, num_labels=2)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(session.task.recipe.model.name, num_labels=2)
     model.classifier.load_state_dict(session.model.classifier.state_dict())
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
