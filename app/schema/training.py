@@ -57,7 +57,12 @@ class Trainer(Section):
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     nodes: PositiveInt = 1
     eval_every: PositiveInt | None = None
-    """Steps between evaluations on dev; unset is once an epoch."""
+    """Steps between evaluations on dev; unset: once an epoch."""
+    eval_batches: PositiveInt | None = None
+    """Most batches of one evaluation during training; unset: all of dev, and for language models as many as keep
+    evaluations to a small share of the training. The final scores always use all of dev."""
+    patience: PositiveInt | None = None
+    """Stop after this many evaluations in a row without a better score; unset: never."""
     checkpoint_every: PositiveInt | None = None
     """Steps between checkpoints; unset is at each evaluation."""
     log_every: PositiveInt = 10
