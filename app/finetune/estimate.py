@@ -16,7 +16,7 @@ from torch.amp.autocast_mode import autocast
 
 from app.config import to_yaml
 from app.data.batch import Batch
-from app.data.batching import Batches
+from app.data.batching import BatchSampler
 from app.finetune.session import Session
 from app.models.trimmed_embedding import parameter_counts
 
@@ -115,7 +115,7 @@ def summary(plan: Plan) -> dict[str, Any]:
 
 def _chosen_batches(session: Session) -> list[np.ndarray[Any, Any]]:
     batches = session.train_loader.sampler
-    assert isinstance(batches, Batches)
+    assert isinstance(batches, BatchSampler)
     return list(batches)
 
 

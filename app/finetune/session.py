@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader
 
 from app.compat import leave_memory_unfilled
 from app.data.batch import Batch, DataSet
-from app.data.batching import Batches, Cut, loader
-from app.data.gather import all_of
+from app.data.batching import BatchSampler, BatchSpec, loader
+from app.data.reading import read_all
 from app.errors import ConfigError, Problem
 from app.finetune.distributed.processes import place
 from app.finetune.engine import precision
@@ -70,7 +70,7 @@ class Session:
         """Train, in a run from a checkpoint of it, evaluating on dev as the recipe says; ends with the best weights in
         the model. Raises Stopped, after a checkpoint, where a signal came."""
         position, batches = position_in(resume_from) if resume_from else Position(), self.train_loader.sampler
-        assert isinstance(batches, Batches)
+        assert isinstance(batches, BatchSampler)
         batches.begin(position.epoch, position.batch)
         self.trainer.fit(self.module, self.train_loader, self.dev_loader, ckpt_path=resume_from and str(resume_from))
         if self.keep:
@@ -107,8 +107,8 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
     model = task.model()
     task.operations(model)
     settings = recipe.trainer
-    here, cut = place(), Cut(settings.batch_size, settings.batch_tokens, True, recipe.seed)
-    batches = Batches(splits.train.lengths, cut, here.rank, here.world)
+    here, cut = place(), BatchSpec(settings.batch_size, settings.batch_tokens, True, recipe.seed)
+    batches = BatchSampler(splits.train.lengths, cut, here.rank, here.world)
     if not here.first:
         pl.seed_everything(
             (recipe.seed + here.rank) % 2**32, workers=True
@@ -139,7 +139,7 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
 
 def splits_of(task: Task[Any]) -> Splits:
     """The data of a recipe, encoded. Raises DataError with the problems of every split."""
-    train, dev, test = all_of(partial(task.data, split) for split in get_args(Split))
+    train, dev, test = read_all(partial(task.data, split) for split in get_args(Split))
     assert train is not None and dev is not None  # the schema asks for both
     return Splits(train, dev, test)
 
@@ -189,9 +189,9 @@ def evaluation_loader(data: DataSet, recipe: Recipe) -> DataLoader[Batch]:
     """All of a split, longest examples together, nothing shuffled."""
     settings = recipe.trainer
     tokens = settings.batch_tokens * EVALUATION_FACTOR if settings.batch_tokens else None
-    cut = Cut(settings.batch_size * EVALUATION_FACTOR, tokens, shuffle=False)
+    cut = BatchSpec(settings.batch_size * EVALUATION_FACTOR, tokens, shuffle=False)
     here = place()
-    return loader(data, Batches(data.lengths, cut, here.rank, here.world), workers=0, pin=False)
+    return loader(data, BatchSampler(data.lengths, cut, here.rank, here.world), workers=0, pin=False)
 
 
 def total_steps(recipe: Recipe, batches: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.data.tags.read import read_tagged
-from app.data.tags.schemes import Sentence, kinds_of
+from app.data.tags.schemes import Sentence, entity_types
 
 FOLDER = Path(__file__).parents[2] / "app" / "recipes" / "data" / "entities"
 SIZES = {"train": 279, "dev": 70, "test": 70}
@@ -37,7 +37,7 @@ def entities(split: str) -> list[tuple[str, str]]:
 def test_each_split_has_its_size_and_every_type(split: str, size: int) -> None:
     found = sentences(split)
     assert len(found) == size
-    assert kinds_of(found) == KINDS
+    assert entity_types(found) == KINDS
 
 
 @pytest.mark.parametrize("split", SIZES)
@@ -71,6 +71,6 @@ def test_most_entities_are_new_and_some_are_known_from_train(split: str) -> None
 
 
 def test_there_are_sentences_without_entities_and_entities_of_several_words() -> None:
-    without = sum(not kinds_of([s]) for s in sentences("train"))
+    without = sum(not entity_types([s]) for s in sentences("train"))
     assert without >= 20
     assert sum(" " in words for _, words in entities("train")) >= 150

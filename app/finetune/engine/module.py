@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from app.data.batch import Batch
-from app.data.batching import Shared
+from app.data.batching import ShardedDataset
 from app.finetune.distributed import processes
 from app.finetune.engine.optimizers import build_optimizer, build_schedule, clip_gradients, matrix_names
 from app.finetune.tasks.base import Forward, Judged, Loss, Scores, Task
@@ -126,7 +126,7 @@ class FineTuning(pl.LightningModule):
     def _score(self, loader: Any) -> None:
         """Score what all processes judged, over the data that they share."""
         self.judged, data = self._everyones(), loader.dataset
-        self.scores = self.task.score(self.judged, data.data if isinstance(data, Shared) else data)
+        self.scores = self.task.score(self.judged, data.data if isinstance(data, ShardedDataset) else data)
 
     def _everyones(self) -> list[Judged]:
         """The judgements of every process, each example once, in the order of the data."""

@@ -9,9 +9,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.data.batch import Batch
-from app.data.text.packing import IGNORED
-from app.data.text.vocabulary import vocabulary_in
+from app.data.batch import IGNORE_INDEX, Batch
+from app.data.text.vocabulary import load_vocabulary
 from app.finetune.generation.sampling import window
 from app.finetune.tasks.base import Forward, Loss
 from app.finetune.tasks.language import LanguageTask
@@ -45,7 +44,7 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
         assert batch.labels is not None
         logits = self.logits(forward, batch).float().flatten(0, 1)
         return Loss(
-            F.cross_entropy(logits, batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"), batch.useful
+            F.cross_entropy(logits, batch.labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"), batch.useful
         )
 
     def logits(self, forward: Forward, batch: Batch) -> Tensor:
@@ -61,7 +60,7 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
 
     def load(self, folder: Path) -> nn.Module:
         model: Any = causal_lm.load_causal(folder)
-        self.loaded, self.known = model.config, vocabulary_in(folder)
+        self.loaded, self.known = model.config, load_vocabulary(folder)
         return model  # type: ignore[no-any-return]
 
     def flops(self, model: nn.Module, batch: Batch) -> float:

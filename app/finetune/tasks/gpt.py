@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from app.data.batch import Batch
-from app.data.text.vocabulary import vocabulary_in
+from app.data.text.vocabulary import load_vocabulary
 from app.errors import ModelError, Problem
 from app.finetune.generation.sampling import GPTReader
 from app.finetune.tasks.base import Forward, Loss
@@ -80,7 +80,7 @@ class GPTTask(LanguageTask[LanguageModel]):
 
     def load(self, folder: Path) -> nn.Module:
         model = load_gpt2(folder)
-        self.loaded, self.known = model.config, vocabulary_in(folder)
+        self.loaded, self.known = model.config, load_vocabulary(folder)
         return model
 
     def count(self, model: nn.Module) -> float:

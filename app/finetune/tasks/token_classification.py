@@ -12,11 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.data.batch import Batch, DataSet
+from app.data.batch import IGNORE_INDEX, Batch, DataSet
 from app.data.tags.encode import EncodedTags, encode_tagged, encode_words, tag_names
 from app.data.tags.read import Keys, read_tagged, read_untagged
 from app.data.tags.schemes import OUTSIDE, spans_of
-from app.data.text.packing import IGNORED
 from app.errors import DataError
 from app.finetune.metrics.entities import report_of
 from app.finetune.metrics.viterbi import best_tags
@@ -68,7 +67,7 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         logits: Tensor = forward(**batch.inputs).logits
         assert batch.labels is not None
         total = F.cross_entropy(
-            logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
+            logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"
         )
         return Loss(total, batch.counted)
 
@@ -77,9 +76,9 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         assert batch.labels is not None
         log_probabilities = forward(**batch.inputs).logits.float().log_softmax(2)  # (B, T, C)
         losses = F.nll_loss(
-            log_probabilities.transpose(1, 2), batch.labels, ignore_index=IGNORED, reduction="none"
+            log_probabilities.transpose(1, 2), batch.labels, ignore_index=IGNORE_INDEX, reduction="none"
         ).sum(1)
-        scores, counted = log_probabilities.cpu().numpy(), batch.labels.ne(IGNORED).cpu().numpy()
+        scores, counted = log_probabilities.cpu().numpy(), batch.labels.ne(IGNORE_INDEX).cpu().numpy()
         return [
             Judged(index, loss, float(words.sum()), row[words])
             for index, loss, row, words in zip(batch.index.tolist(), losses.tolist(), scores, counted)
