@@ -17,7 +17,7 @@ from app.finetune.distributed.processes import from_first, joined
 from app.finetune.engine.resume import restart
 from app.finetune.session import Session, prepare
 from app.finetune.tasks.base import Scores, Splits
-from app.models.trimmed_embedding import parameter_counts
+from app.models.counts import count_parameters
 from app.runs import curves, folder, manifest, records, report
 from app.runs.disk import writing
 from app.runs.folder import Run
@@ -97,7 +97,7 @@ def carry_out(session: Session, checkpoint: Path | None) -> Finished:
 
 def announcement(session: Session) -> str:
     """One line about what is going to be trained, on what."""
-    parameters, _ = parameter_counts(session.model)
+    parameters, _ = count_parameters(session.model)
     on_gpu = session.trainer.strategy.root_device.type == "cuda"
     device = torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads"
     examples = f"{len(session.splits.train):,} {session.task.unit}"

@@ -15,7 +15,8 @@ from app.finetune.generation.sampling import window
 from app.finetune.tasks.base import Forward, Loss
 from app.finetune.tasks.language import LanguageTask
 from app.models import causal_lm
-from app.models.adapters import merged
+from app.models.adapters import merge_adapters
+from app.models.pretrained import max_positions
 from app.schema import CausalLanguageModel
 
 
@@ -29,16 +30,16 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
     @cached_property
     def config(self) -> Any:
         """transformers' configuration of the model."""
-        return self.loaded or causal_lm.configuration(self.recipe.model)
+        return self.loaded or causal_lm.build_config(self.recipe.model)
 
     def context(self) -> int | None:
-        return causal_lm.longest(self.config)
+        return max_positions(self.config)
 
     def own_tokenizer(self) -> str | None:
         return self.recipe.model.name
 
     def model(self) -> nn.Module:
-        return causal_lm.causal_model(self.recipe.model, self.config, len(self.vocabulary), self.vocabulary.end)
+        return causal_lm.build_causal_lm(self.recipe.model, self.config, len(self.vocabulary), self.vocabulary.end)
 
     def loss(self, forward: Forward, batch: Batch) -> Loss:
         assert batch.labels is not None
@@ -55,11 +56,11 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
         return TransformersReader(model)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        merged(model).save_pretrained(folder, safe_serialization=True)
+        merge_adapters(model).save_pretrained(folder, safe_serialization=True)
         self.vocabulary.save(folder)
 
     def load(self, folder: Path) -> nn.Module:
-        model: Any = causal_lm.load_causal(folder)
+        model: Any = causal_lm.load_causal_lm(folder)
         self.loaded, self.known = model.config, load_vocabulary(folder)
         return model  # type: ignore[no-any-return]
 
@@ -81,7 +82,7 @@ class TransformersReader:
 
     def __call__(self, ids: Tensor) -> Tensor:
         """Logits (B, V) of the token after ids (B, n)."""
-        length, limit = ids.shape[1], causal_lm.longest(self.model.config)
+        length, limit = ids.shape[1], max_positions(self.model.config)
         begin = length - (window(length, limit) if limit else length)
         if begin != self.begin:
             self.past, self.begin, self.end = None, begin, begin

@@ -54,14 +54,14 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         if self.tokenizer is None:
             model = self.recipe.model
             folder = model_folder(model.name, model.revision, weights=model.pretrained)
-            self.begin(pretrained.tokenizer_for_words(folder), pretrained.config_in(folder))
+            self.begin(pretrained.load_word_tokenizer(folder), pretrained.load_config(folder))
         encoded = encode_tagged(name, keys, self.tokenizer, self.length, self.names)
         if split == "train":
             self.remember(encoded.ids)
         return encoded
 
     def model(self) -> nn.Module:
-        return self.ready(pretrained.token_classifier(self.recipe.model, self.names))
+        return self.ready(pretrained.build_token_classifier(self.recipe.model, self.names))
 
     def loss(self, forward: Forward, batch: Batch) -> Loss:
         logits: Tensor = forward(**batch.inputs).logits
@@ -123,7 +123,7 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         config: Any = model.config
         self.names = [config.id2label[i] for i in range(config.num_labels)]
         self.lead = getattr(config, "outside_lead", 0.0)
-        self.begin(pretrained.tokenizer_for_words(folder), config)
+        self.begin(pretrained.load_word_tokenizer(folder), config)
         return model
 
     def unlabelled(self, name: str | None) -> EncodedTags:

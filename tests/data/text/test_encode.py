@@ -8,7 +8,7 @@ import pytest
 
 from app.data.files import Columns
 from app.data.text.encode import class_names, encode_texts
-from app.models.pretrained import tokenizer_in
+from app.models.pretrained import load_tokenizer
 from tests.finetune.small_bert import few_reviews, small_bert
 
 
@@ -17,7 +17,7 @@ def test_a_second_run_uses_the_arrays_of_the_first(tmp_path: Path, monkeypatch: 
     files = [override.partition("=")[2] for override in few_reviews(tmp_path / "data")]
     folder = small_bert(tmp_path / "bert")
     for _ in range(2):
-        tokenizer = tokenizer_in(folder)  # as loaded: no truncation set yet
+        tokenizer = load_tokenizer(folder)  # as loaded: no truncation set yet
         for file in files:
             encode_texts(file, Columns(), tokenizer, 16, ["negative", "positive"])
         assert len(list((tmp_path / "cache" / "encoded").iterdir())) == len(files)
