@@ -1,6 +1,6 @@
-"""What a recipe may say: one class for each section, one `Recipe` for each task.
+"""The keys and values of a recipe: one class for each section, one `Recipe` for each task.
 
-The docstrings of the fields are what `app recipes --schema` prints.
+`app recipes --schema` prints the docstrings of the fields.
 """
 
 from app.schema.data import Generated, LabelledImages, RunningText, TaggedFiles, TextFiles
