@@ -120,9 +120,8 @@ def _to_python(node: yaml.Node, key: Key, source: Source, path: Path) -> Any:
     if isinstance(node, yaml.MappingNode):
         values: dict[Any, Any] = {}
         for name_node, value_node in node.value:
-            name = (
-                name_node.value if isinstance(name_node, yaml.ScalarNode) else "?"
-            )  # as written: YAML reads `on` as true
+            # The key as it is written, because YAML would read `on` as true.
+            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else "?"
             where = f"{path}:{name_node.start_mark.line + 1}"
             below = (*key, name)
             if name in values:

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from app.data.cache import cached_arrays
 from app.data.reading import read_problem
-from app.errors import DataError, Problem
+from app.errors import DataError, Problem, first_line
 
 FORMAT = 2  # part of the cache key: raise it when the same image would give other bytes
 WHITE = 65_535  # of 16-bit greys
@@ -82,6 +82,6 @@ def _upright(image: Image.Image) -> Image.Image:
 def _problem(path: Path, error: Exception) -> Problem:
     if isinstance(error, OSError) and error.errno is not None:
         return read_problem(path, error)
-    reason = "" if isinstance(error, UnidentifiedImageError) else f": {str(error) or type(error).__name__}"
+    reason = "" if isinstance(error, UnidentifiedImageError) else f": {first_line(error)}"
     fix = "remove the file, or save the image again as a PNG or JPEG of 8 bits"
     return Problem(f"not an image that can be read{reason}", fix, str(path))

@@ -19,11 +19,10 @@ from app.data.reading import file_digest
 from app.data.tags.read import Keys, read_tagged
 from app.data.tags.schemes import Sentence, entity_types, label_names
 from app.data.tags.windows import pieces_of, special_tokens_of, windows_of
-from app.data.text.encode import Encoded, Ragged, tokenizer_definition
+from app.data.text.encode import CHUNK, Encoded, Ragged, tokenizer_definition
 from app.errors import DataError, Problem
 
 FORMAT = 1  # part of the cache key: raise it when the arrays change their meaning
-CHUNK = 10_000  # sentences tokenized at a time: bounds memory, and keeps the tokenizer's threads busy
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from app.data.reading import file_digest
 from app.errors import DataError, Problem
 
 FORMAT = 1  # part of the cache key: raise it when the arrays change their meaning
-CHUNK = 10_000  # texts tokenized at a time: bounds memory, and keeps the tokenizer's threads busy
+CHUNK = 10_000  # texts or sentences tokenized at a time: bounds memory, and keeps the tokenizer's threads busy
 
 
 @dataclass(frozen=True)
