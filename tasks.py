@@ -236,14 +236,12 @@ def test(
 def lint(
     c: Context, fix: bool = False, backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False
 ) -> int:
-    """Check style and types: ruff and mypy, both strict."""
+    """Check style and types: ruff and mypy, both strict, and shellcheck."""
+    from app.host.lint import lint_commands
+    from app.host.probe.machine import ROOT
+
     workspace = the_workspace(_beside_the_engine(backend), variant, gpus, dry)
-    commands = [
-        ["ruff", "check", *(["--fix"] if fix else []), "."],
-        ["ruff", "format", *([] if fix else ["--check"]), "."],
-        ["mypy"],
-    ]
-    return max(run(workspace, *command) for command in commands)
+    return max(run(workspace, *command) for command in lint_commands(ROOT, fix))
 
 
 @workspace_task(upgrade="take the newest releases that the pins allow, instead of keeping what is locked")

@@ -145,16 +145,15 @@ def gpt_char(rounds: int, steps: int) -> dict[str, Any]:
 
 
 def overheads(seconds: float) -> dict[str, Any]:
-    """Lightning's own milliseconds a step, by recipe."""
-    from app.benchmark.steps.bare import device_of
-    from app.benchmark.steps.overhead import WITHOUT_END, lightning_overhead
+    """Return the training loop's own milliseconds a step, by recipe."""
+    from app.benchmark.steps.overhead import WITHOUT_END, loop_overhead
     from app.config import load
     from app.finetune.session import prepare
 
     found = {}
     for name in ("hello-linear", "gpt-char", "sentiment"):
         recipe = load(name, WITHOUT_END)
-        found[name] = dict(lightning_overhead(prepare(recipe), device_of(recipe), seconds).figures)
+        found[name] = dict(loop_overhead(prepare(recipe), seconds).figures)
     return found
 
 
@@ -214,10 +213,10 @@ def gpt_page(found: dict[str, Any]) -> str:
 
 
 def overhead_page(found: dict[str, Any]) -> str:
-    """Lightning's own cost."""
+    """Return the loop's own cost as a page."""
     lines = [(recipe, *(shown(figure) for figure in row.values())) for recipe, row in found.items()]
-    head = ("recipe", "Lightning, ms a step", "bare loop, ms a step", "Lightning's own, ms a step")
-    return "\n\n".join(("## What Lightning adds to a step", table(head, lines)))
+    head = ("recipe", "in the loop, ms a step", "step alone, ms", "the loop's own, ms a step")
+    return "\n\n".join(("## What the training loop adds to its step", table(head, lines)))
 
 
 def measured(task: str, options: argparse.Namespace, device: torch.device) -> tuple[dict[str, Any], str]:

@@ -63,13 +63,12 @@ def ours(job: Job, train: Path, dev: Path, precision: str) -> Trained:
     settings = [f"data.train={train}", f"data.dev={dev}", f"data.test={dev}", f"trainer.max_epochs={job.epochs}"]
     settings += [f"optimizer.lr={job.lr}", f"trainer.batch_size={job.batch_size}", f"trainer.precision={precision}"]
     session = prepare(load(job.recipe, settings))
-    trainer: Any = session.trainer
     start = time.perf_counter()
-    trainer.fit(session.module, session.train_loader)
+    loop = session.fit()
     seconds = time.perf_counter() - start
-    score = session.evaluate("dev").values[job.score]
+    score = session.evaluate("dev").scores.values[job.score]
     lengths = session.splits.train.lengths
-    return Trained(seconds, job.epochs * len(lengths), job.epochs * int(lengths.sum()), trainer.global_step, score)
+    return Trained(seconds, job.epochs * len(lengths), job.epochs * int(lengths.sum()), loop.position.step, score)
 
 
 def theirs(task: str, job: Job, train: Path, dev: Path, best: bool) -> Trained:

@@ -15,9 +15,9 @@ from app.benchmark.kernels.attention_adamw import attention, optimizer
 from app.benchmark.kernels.sweep import measure_kernels
 from app.benchmark.limits import Limits, best_matmuls
 from app.benchmark.results import BENCHMARK_VERSION, Diagnosis, Kernel, Result, Step
-from app.benchmark.steps.bare import device_of
 from app.benchmark.steps.measure import measure_recipe
-from app.benchmark.steps.overhead import WITHOUT_END, lightning_overhead
+from app.benchmark.steps.overhead import WITHOUT_END, loop_overhead
+from app.benchmark.steps.prepared import device_of
 from app.config import load, shipped_recipes
 from app.errors import ConfigError, Problem, WorkspaceError
 from app.finetune.session import prepare
@@ -120,7 +120,7 @@ def _check(device: torch.device, budget: Budget) -> noise.Check:
 def _recipe(
     name: str, overrides: Sequence[str], limits: Limits, budget: Budget, its_shapes: bool
 ) -> tuple[list[Kernel], list[Step], Diagnosis | None]:
-    """One recipe: its loading, with `its_shapes` kernels at its own, Lightning's overhead, its steps, its diagnosis."""
+    """One recipe: its loading, with `its_shapes` kernels at its own, the loop's overhead, its steps, its diagnosis."""
     say(f"measuring the step of {name}")
     for_overhead, for_shapes = OVERHEAD_SHARE * budget.left, SHAPES_SHARE * budget.left if its_shapes else 0.0
     steps_budget = budget.part(budget.left - for_overhead - for_shapes)
@@ -131,8 +131,8 @@ def _recipe(
         beside += attention([measured.heads], limits, budget, for_shapes / 2)
         beside += optimizer(f"AdamW {measured.heads.model}", measured.sizes, limits, budget, for_shapes / 2)
     # Blocks of both loops: two of each make the first difference, after one to warm up.
-    if measured.steps and budget.allows(f"trainer {name}", 30 * measured.steps[0].work.seconds):
-        with budget.guard(f"trainer {name}"):
+    if measured.steps and budget.allows(f"loop {name}", 30 * measured.steps[0].work.seconds):
+        with budget.guard(f"loop {name}"):
             session = prepare(load(name, [*overrides, *WITHOUT_END]))
-            beside.append(lightning_overhead(session, limits.device, min(for_overhead, budget.left)))
+            beside.append(loop_overhead(session, min(for_overhead, budget.left)))
     return beside, measured.steps, measured.diagnosis

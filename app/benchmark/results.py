@@ -27,7 +27,7 @@ class Kernel:
     """One kernel at one shape. `figures` is what is shown of it; its work is what the roofline is drawn from."""
 
     name: str
-    group: Literal["matmul", "memory", "transfer", "attention", "optimizer", "data", "trainer"]
+    group: Literal["matmul", "memory", "transfer", "attention", "optimizer", "data", "loop", "trainer"]
     precision: str
     shape: str
     figures: Mapping[str, Figure]

@@ -1,62 +1,136 @@
-"""`app VERB ...`: the table of verbs and what each exit code means.
+"""`app VERB ...`: the table of verbs and the meaning of each exit code.
 
-A verb is a function that takes its arguments and returns an exit code. Its module is imported when it is called and not
-before, so that `app --help` answers at once. Exit codes: 0 done, 1 a bug, 2 a user's mistake, 130 Ctrl-C, 143 SIGTERM.
+A verb is a module of this folder with two functions, `parser()` and `main(argv)`. It is imported when the verb is
+called, and imports torch and the rest inside `main`, so that `app --help` answers at once.
+
+Exit codes: 0 done, 1 a bug, 2 a user's mistake, 130 Ctrl-C, 143 SIGTERM. `bench check`, `doctor` and `doctor explain`
+also return 1 for a negative answer.
 """
 
 from __future__ import annotations
 
-import importlib
+import argparse
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from app.errors import WorkspaceError, did_you_mean
-from app.host.explain import advice
 
-INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
-Function = Callable[[Sequence[str]], int]
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+
+
+class VerbModule(Protocol):
+    """A module of this folder that implements one verb."""
+
+    def parser(self) -> argparse.ArgumentParser:
+        """Return the parser of the verb's arguments."""
+
+    def main(self, argv: Sequence[str]) -> int:
+        """Run the verb with these arguments and return its exit code."""
 
 
 @dataclass(frozen=True)
 class Verb:
-    """Where the function of a verb is, and one line about it."""
+    """A verb: one line about it, and the function that imports its module."""
 
-    function: str
-    """`module:function`"""
     about: str
+    load: Callable[[], VerbModule]
 
-    def load(self) -> Function:
-        module, _, name = self.function.partition(":")
-        function: Function = getattr(importlib.import_module(module), name)
-        return function
+
+def _train() -> VerbModule:
+    from app.cli import train
+
+    return train
+
+
+def _evaluate() -> VerbModule:
+    from app.cli import evaluate
+
+    return evaluate
+
+
+def _predict() -> VerbModule:
+    from app.cli import predict
+
+    return predict
+
+
+def _generate() -> VerbModule:
+    from app.cli import generate
+
+    return generate
+
+
+def _export() -> VerbModule:
+    from app.cli import export
+
+    return export
+
+
+def _runs() -> VerbModule:
+    from app.cli import runs
+
+    return runs
+
+
+def _reproduce() -> VerbModule:
+    from app.cli import reproduce
+
+    return reproduce
+
+
+def _recipes() -> VerbModule:
+    from app.cli import recipes
+
+    return recipes
+
+
+def _bench() -> VerbModule:
+    from app.cli import bench
+
+    return bench
+
+
+def _doctor() -> VerbModule:
+    from app.cli import doctor
+
+    return doctor
+
+
+def _completion() -> VerbModule:
+    from app.cli import completion
+
+    return completion
 
 
 VERBS: dict[str, Verb] = {
-    "train": Verb("app.cli.finetune_command:train", "fine-tune a model by a recipe: app train sentiment"),
-    "evaluate": Verb("app.cli.finetune_command:evaluate", "score a trained run: app evaluate RUN"),
-    "predict": Verb("app.cli.finetune_command:predict", "run a trained model over a file or stdin, JSONL out"),
-    "generate": Verb("app.cli.generate:generate", "go on with a text: app generate gpt-char --prompt TEXT"),
-    "export": Verb("app.cli.finetune_command:export", "write a run's model to a folder that from_pretrained loads"),
-    "runs": Verb("app.cli.runs:runs", "list what was trained: status and scores"),
-    "reproduce": Verb("app.finetune.reproduce:reproduce", "train a recorded run again and compare to the last bit"),
-    "recipes": Verb("app.cli.finetune_command:recipes", "list the recipes, show one, print the JSON Schema"),
-    "bench": Verb("app.cli.bench:bench", "measure this machine and the recipes' steps on it; compare, check"),
-    "doctor": Verb("app.cli.doctor:doctor", "check this environment; app doctor explain TEXT: what an error means"),
+    "train": Verb("train or fine-tune a model from a recipe: app train sentiment", _train),
+    "evaluate": Verb("score the model of a run: app evaluate sentiment", _evaluate),
+    "predict": Verb("apply the model of a run to a file or stdin, JSONL out", _predict),
+    "generate": Verb("continue a prompt: app generate gpt-char --prompt TEXT", _generate),
+    "export": Verb("write the model of a run to a folder that from_pretrained loads", _export),
+    "runs": Verb("list the runs with their status and scores", _runs),
+    "reproduce": Verb("repeat a run and compare the results bit for bit", _reproduce),
+    "recipes": Verb("list the recipes, show one, print the JSON Schema", _recipes),
+    "bench": Verb("measure this machine and the training steps of the recipes", _bench),
+    "doctor": Verb("check this environment; app doctor explain TEXT explains an error", _doctor),
+    "completion": Verb("print a script that completes `app` in bash, zsh or fish", _completion),
 }
 
 
 def help_text() -> str:
+    """Return the text of `app --help`: one line for each verb."""
     width = max(map(len, VERBS))
     rows = "\n".join(f"  {name:<{width}}  {verb.about}" for name, verb in VERBS.items())
-    more = "`app VERB --help` says what a verb takes. Settings of a recipe are given as key=value."
+    more = "`app VERB --help` shows the arguments of a verb. Settings of a recipe are given as key=value."
     return f"usage: app VERB ...\n\n{rows}\n\n{more}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; the console script's entry point."""
+    """Run one verb and return its exit code; the console script's entry point."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help", "help"):
@@ -68,17 +142,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: no verb is called {name!r}\n  fix: {fix}", file=sys.stderr)
         return 2
     try:
-        return VERBS[name].load()(arguments[1:])
+        return VERBS[name].load().main(arguments[1:])
     except WorkspaceError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away: `app predict ... | head`
+    except BrokenPipeError:  # the reader of our output has closed it: `app predict ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:  # a bug, or the environment under us: the traceback, and below it what is known of it
+    except Exception:  # a bug, or a broken environment: the traceback, then the entry of the catalogue that fits it
+        from app.host.explain import advice
+
         text = traceback.format_exc()
         print(text, file=sys.stderr)
         if known := advice(text):

@@ -1,4 +1,9 @@
-"""`app bench` measures this machine and the training steps on it; `bench compare A B`; `bench check BASELINE`."""
+"""`app bench`: how fast this machine is, and how near the training steps of the recipes come to it.
+
+app bench --recipe gpt-char --budget 60s trainer.batch_size=64
+app bench compare before.json after.json
+app bench check benchmarks/results/intel-xeon-2-cores.json
+"""
 
 from __future__ import annotations
 
@@ -7,41 +12,83 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-MISSED = 1
+from app.cli.arguments import FILE, FOLDER, RECIPE, add_json, add_overrides, parse_subverb
+
+WORSE = 1  # exit code of `check`
 DEFAULT_BUDGET = "5m"
-STARTED = time.monotonic()  # importing torch counts: the budget is what a user waits
 
 
-def bench(argv: Sequence[str]) -> int:
-    """Run `measure`, or one of the two verbs that read results."""
-    if argv and argv[0] == "compare":
-        return compare(argv[1:])
-    if argv and argv[0] == "check":
-        return check(argv[1:])
-    return measure(argv)
-
-
-def measure(argv: Sequence[str]) -> int:
-    """Measure what this machine can do, what the recipes' own training steps do, and draw the second inside the first.
-
-    Writes bench.json, bench.md and bench.html. `app bench compare A B` sets two results side by side;
-    `app bench check BASELINE` exits 1 where a figure is worse than the baseline's by more than the noise, or missing.
-    """
-    parser = argparse.ArgumentParser(prog="app bench", description=measure.__doc__)
-    _measured(parser)
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/bench"), metavar="FOLDER", help="where to write (default: runs/bench)"
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of `app bench` and its sub-verbs."""
+    about = "Measure this machine and the training steps of the recipes, or compare earlier results."
+    parser = argparse.ArgumentParser(
+        prog="app bench", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
-    options = parser.parse_intermixed_args(argv)
-    seconds = _seconds(options.budget)
+    verbs = parser.add_subparsers(title="sub-verbs")
+
+    about = (
+        "Measure what this machine can do and how long the training steps of the recipes take; show the steps under "
+        "the limits of the machine. Writes bench.json, bench.md and bench.html."
+    )
+    measured = verbs.add_parser("measure", help="measure now; may be left out", description=about)
+    add_overrides(measured, "trainer.batch_size=64")
+    measured.add_argument(
+        "--recipe",
+        action="append",
+        default=[],
+        metavar=RECIPE,
+        help="a recipe or .yaml file; repeat for more (default: every shipped one)",
+    )
+    measured.add_argument(
+        "--budget", default=DEFAULT_BUDGET, metavar="TIME", help="time for everything: 60s, 5m (default: %(default)s)"
+    )
+    measured.add_argument(
+        "--out", type=Path, default=Path("runs/bench"), metavar=FOLDER, help="where to write (default: runs/bench)"
+    )
+    add_json(measured, "the result as JSON instead of a table")
+    measured.set_defaults(run=measure)
+
+    about = "Show two results side by side and mark what differs by more than the noise of both."
+    compared = verbs.add_parser("compare", help="compare two results", description=about)
+    compared.add_argument("a", type=Path, metavar="A", help="bench.json to compare with")
+    compared.add_argument("b", type=Path, metavar="B", help="bench.json to compare")
+    _add_anyway(compared)
+    compared.set_defaults(run=compare)
+
+    about = (
+        "Measure again what a baseline measured, or read --result. Exit code 1 means that a figure is worse than the "
+        "baseline's by more than the noise, or missing."
+    )
+    checked = verbs.add_parser("check", help="compare with a baseline, exit 1 if worse", description=about)
+    checked.add_argument("baseline", type=Path, metavar="BASELINE", help="bench.json of an earlier run")
+    checked.add_argument("--result", type=Path, metavar=FILE, help="check this bench.json instead of measuring now")
+    _add_anyway(checked)
+    checked.set_defaults(run=check)
+
+    parser.epilog = f"Without a sub-verb, measure:\n{measured.format_usage()}"
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the sub-verb."""
+    started = time.monotonic()  # importing torch counts: the budget is the time that the user waits
+    options = parse_subverb(parser(), argv, default="measure")
+    options.started = started
+    code: int = options.run(options)
+    return code
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Measure, write the three files, and print the result."""
+    from app.benchmark.budget import Budget, parse_seconds
+
+    budget = Budget(parse_seconds(options.budget), started=options.started)
 
     from app.benchmark import benchmark, results
-    from app.benchmark.budget import Budget
     from app.benchmark.report import markdown, page
     from app.fileio import write_text
 
-    result = benchmark.run(options.recipe, options.overrides, Budget(seconds, started=STARTED))
+    result = benchmark.run(options.recipe, options.overrides, budget)
     results.write(result, options.out / "bench.json")
     write_text(options.out / "bench.md", markdown.markdown(result))
     write_text(options.out / "bench.html", page.page(result))
@@ -53,14 +100,8 @@ def measure(argv: Sequence[str]) -> int:
     return 0
 
 
-def compare(argv: Sequence[str]) -> int:
-    """Set two results side by side and mark what differs by more than the noise of both."""
-    parser = argparse.ArgumentParser(prog="app bench compare", description=compare.__doc__)
-    parser.add_argument("a", type=Path, help="bench.json to compare with")
-    parser.add_argument("b", type=Path, help="bench.json that is compared")
-    _anyway(parser)
-    options = parser.parse_args(argv)
-
+def compare(options: argparse.Namespace) -> int:
+    """Print the differences between two results."""
     from app.benchmark import results
     from app.benchmark.report import compare as comparing
     from app.benchmark.report.markdown import verdict
@@ -76,14 +117,8 @@ def compare(argv: Sequence[str]) -> int:
     return 0
 
 
-def check(argv: Sequence[str]) -> int:
-    """Measure what a baseline measured, or read --result; exit 1 where a figure is worse beyond the noise, or gone."""
-    parser = argparse.ArgumentParser(prog="app bench check", description=check.__doc__)
-    parser.add_argument("baseline", type=Path, help="bench.json of an earlier run")
-    parser.add_argument("--result", type=Path, metavar="FILE", help="check this bench.json instead of measuring now")
-    _anyway(parser)
-    options = parser.parse_args(argv)
-
+def check(options: argparse.Namespace) -> int:
+    """Print the differences from a baseline and return `WORSE` if a figure is worse or missing."""
     from app.benchmark import results
     from app.benchmark.report import compare as comparing
     from app.benchmark.report.markdown import verdict
@@ -95,7 +130,8 @@ def check(argv: Sequence[str]) -> int:
         from app.benchmark import benchmark
         from app.benchmark.budget import Budget
 
-        now = benchmark.run(baseline.recipes, baseline.overrides, Budget(baseline.budget_seconds, started=STARTED))
+        budget = Budget(baseline.budget_seconds, started=options.started)
+        now = benchmark.run(baseline.recipes, baseline.overrides, budget)
     if not options.anyway:
         comparing.require_comparable(baseline, now)
     found = comparing.differences(baseline, now)
@@ -107,30 +143,8 @@ def check(argv: Sequence[str]) -> int:
     summary = f"{len(worse)} of {len(found)} figures are worse than the baseline beyond the noise"
     print(f"\n{': '.join([summary, *([', '.join(worse)] if worse else [])])}; {len(absent)} are missing")
     print(f"baseline: {verdict(baseline.noise)}\nnow: {verdict(now.noise)}")
-    return MISSED if worse or absent or not found else 0
+    return WORSE if worse or absent or not found else 0
 
 
-def _measured(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings of the recipes: trainer.batch_size=64"
-    )
-    parser.add_argument(
-        "--recipe",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a recipe or .yaml file; again for more (default: every shipped one)",
-    )
-    parser.add_argument(
-        "--budget", default=DEFAULT_BUDGET, metavar="TIME", help="time for all of it: 60s, 5m (default: %(default)s)"
-    )
-
-
-def _anyway(parser: argparse.ArgumentParser) -> None:
+def _add_anyway(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--anyway", action="store_true", help="compare other versions, hardware and jobs too")
-
-
-def _seconds(text: str) -> float:
-    from app.benchmark.budget import parse_seconds
-
-    return parse_seconds(text)

@@ -1,7 +1,7 @@
-"""`app doctor`: does it run in here, and what does this error mean.
+"""`app doctor`: does this environment work, and what does an error mean.
 
-app doctor [--quick] [--json] [--strict] [--workers N]
-app doctor explain [TEXT | FILE | - | ID]
+app doctor --quick
+app doctor explain "CUDA error: no kernel image is available for execution on the device"
 """
 
 from __future__ import annotations
@@ -12,42 +12,66 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
+from app.cli.arguments import add_json, parse_subverb
 from app.doctor.context import Inside
 from app.doctor.isolated import run_apart
 from app.doctor.registry import APART, BESIDE, QUICK
 from app.host.checks.check import Result, Table, exit_code, report, run, verdict
 from app.host.explain import answer, catalogue, text_of
 
+EXPLAIN_USAGE = "app doctor explain [TEXT | FILE | - | ID]"
 
-def doctor(argv: Sequence[str]) -> int:
-    """The verb. Exit codes: 0, 1 for a warning under --strict or an unknown error, 2 where a check fails."""
-    if argv[:1] == ["explain"]:
-        return explain_command(argv[1:])
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of `app doctor` and its sub-verbs."""
+    about = "Check this environment, from the hardware to a compiled kernel, or explain an error."
     parser = argparse.ArgumentParser(
-        prog="app doctor",
-        description="Check this environment from the hardware to a compiled kernel.",
-        epilog="app doctor explain [TEXT | FILE | -]: what an error means here and what to type.",
+        prog="app doctor", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="without torch, under a second: for health checks")
-    parser.add_argument("--json", action="store_true", help="one JSON document for programs")
-    parser.add_argument("--strict", action="store_true", help="a warning makes the exit code 1")
-    parser.add_argument("--workers", type=int, metavar="N", help="data loader workers that /dev/shm must serve")
-    given = parser.parse_args(argv)
+    verbs = parser.add_subparsers(title="sub-verbs")
+
+    about = "Check this environment. Exit codes: 0, 1 for a warning with --strict, 2 if a check fails."
+    checked = verbs.add_parser("check", help="run the checks; may be left out", description=about)
+    checked.add_argument("--quick", action="store_true", help="without torch, under a second: for health checks")
+    add_json(checked, "one JSON document for programs")
+    checked.add_argument("--strict", action="store_true", help="return exit code 1 for a warning")
+    checked.add_argument("--workers", type=int, metavar="N", help="data loader workers that /dev/shm has to serve")
+    checked.set_defaults(run=check)
+
+    # No word is an option, because a pasted error may have words like --gpus. main() looks for --help.
+    explained = verbs.add_parser("explain", help="say what an error means here", prefix_chars="\0", add_help=False)
+    explained.usage = EXPLAIN_USAGE
+    explained.add_argument("words", nargs=argparse.REMAINDER)
+    explained.set_defaults(run=explain)
+
+    parser.epilog = f"Without a sub-verb, check:\n{checked.format_usage()}"
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the sub-verb."""
+    options = parse_subverb(parser(), argv, default="check")
+    code: int = options.run(options)
+    return code
+
+
+def check(options: argparse.Namespace) -> int:
+    """Run the checks and print each result as it comes, then the conclusion."""
     begin = time.perf_counter()
-    inside = Inside(workers=given.workers)
-    table = None if given.json else Table(sys.stdout, QUICK if given.quick else (*APART, *BESIDE))
+    inside = Inside(workers=options.workers)
+    table = None if options.json else Table(sys.stdout, QUICK if options.quick else (*APART, *BESIDE))
     results = []
-    for result in run(QUICK, inside) if given.quick else run_all(inside):
+    for result in run(QUICK, inside) if options.quick else run_all(inside):
         results.append(result)
         if table:
             table.show(result)
-    said = conclusion(results, time.perf_counter() - begin)
-    print(report("inside", results, said) if given.json else f"\n{said}")
-    return exit_code(results, given.strict)
+    summary = conclusion(results, time.perf_counter() - begin)
+    print(report("inside", results, summary) if options.json else f"\n{summary}")
+    return exit_code(results, options.strict)
 
 
 def run_all(inside: Inside) -> Iterator[Result]:
-    """Every check: those of torch in a process of their own, and meanwhile the others here, reported after them."""
+    """Yield the result of every check: those with torch run in another process, the rest meanwhile in a thread here."""
     others: list[Result] = []
     lane = threading.Thread(target=lambda: others.extend(run(BESIDE, inside)), daemon=True)
     lane.start()
@@ -57,23 +81,24 @@ def run_all(inside: Inside) -> Iterator[Result]:
 
 
 def conclusion(results: Sequence[Result], seconds: float) -> str:
-    """The last line: what to make of it all."""
+    """Return the last line: the verdict, the failed checks, how many of each status, and the time."""
     counts = ", ".join(f"{sum(r.status == s for r in results)} {s}" for s in ("pass", "warn", "fail", "skip"))
     failures = [r.name for r in results if r.status == "fail"]
     what = {"pass": "all is well", "warn": "usable"}.get(verdict(results), f"broken: {', '.join(failures)}")
     return f"{what} ({counts}) in {seconds:.1f} s"
 
 
-def explain_command(argv: Sequence[str]) -> int:
-    """Explain the error in the arguments, in a file, or on standard input; without any, list what is known."""
-    if argv[:1] in (["-h"], ["--help"]):
-        print(f"usage: app doctor explain [TEXT | FILE | - | ID]\n\nknown: {', '.join(k.id for k in catalogue())}")
+def explain(options: argparse.Namespace) -> int:
+    """Explain the error in the arguments, in a file or on standard input; at a terminal without any, list all."""
+    words = options.words
+    if words[:1] in (["-h"], ["--help"]):
+        print(f"usage: {EXPLAIN_USAGE}\n\nknown: {', '.join(k.id for k in catalogue())}")
         return 0
-    if not argv and sys.stdin.isatty():
+    if not words and sys.stdin.isatty():
         width = max(len(known.id) for known in catalogue())
         print("\n".join(f"{known.id:<{width}}  {known.means}" for known in catalogue()))
         return 0
-    if known := answer(text_of(argv)):
+    if known := answer(text_of(words)):
         print(known)
         return 0
     print(

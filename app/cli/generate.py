@@ -1,4 +1,4 @@
-"""`app generate`: what is typed, and what is printed.
+"""`app generate RUN`: text from a trained language model.
 
 app generate gpt-char --prompt "The light" --temperature 0.8 --top-k 40 --max-tokens 300
 """
@@ -9,31 +9,42 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+
+from app.cli.arguments import add_json, add_run
 
 
-def generate(argv: Sequence[str]) -> int:
-    """Go on with a text by a trained language model; the same seed gives the same text."""
-    parser = argparse.ArgumentParser(prog="app generate", description=generate.__doc__)
-    parser.add_argument("run", help="folder of a run, or a recipe's name for its newest run")
-    parser.add_argument("--prompt", default="", metavar="TEXT", help="text to go on with (default: begin a new one)")
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of `app generate`."""
+    about = "Continue a prompt with a trained language model. The same seed gives the same text."
+    parser = argparse.ArgumentParser(prog="app generate", description=about)
+    add_run(parser)
+    parser.add_argument("--prompt", default="", metavar="TEXT", help="text to continue (default: start a new text)")
     parser.add_argument("--max-tokens", type=int, default=200, metavar="N", help="most tokens to add (default: 200)")
     parser.add_argument(
-        "--temperature", type=float, default=1.0, metavar="T", help="0: the likeliest token; 1 (default): as learned"
+        "--temperature",
+        type=float,
+        default=1.0,
+        metavar="T",
+        help="divides the logits; 0 takes the likeliest token (default: 1)",
     )
-    parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens only")
-    parser.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest that reach probability P")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the draw (default: 1)")
+    parser.add_argument("--top-k", type=int, metavar="K", help="sample from the K likeliest tokens only")
     parser.add_argument(
-        "--samples", type=int, default=1, metavar="N", help="texts to make, at the same time (default: 1)"
+        "--top-p", type=float, metavar="P", help="sample from the likeliest tokens that add up to probability P"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a text: prompt and text")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the sampling (default: 1)")
     parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders are (default: runs)"
+        "--samples", type=int, default=1, metavar="N", help="texts to generate, as one batch (default: 1)"
     )
-    options = parser.parse_args(argv)
+    add_json(parser, "one JSON object a text: prompt and text")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Generate; a single text is printed as it is made, several are separated by lines of ---."""
+    arguments = parser()
+    options = arguments.parse_args(argv)
     if options.samples < 1:
-        parser.error("--samples: give a whole number from 1")
+        arguments.error("--samples: give a whole number from 1")
 
     from app.finetune.generation.sampling import Sampling
     from app.runs.folder import find
@@ -51,7 +62,7 @@ def generate(argv: Sequence[str]) -> int:
         texts = writer.texts(options.prompt, sampling, options.samples)
         print("\n---\n".join(options.prompt + text for text in texts))
     else:
-        before = options.prompt  # with the first piece, when it is clear that the model can read it
+        before = options.prompt  # printed with the first piece: by then the model has accepted it
         for (piece,) in writer.pieces(options.prompt, sampling):
             print(before + piece, end="", flush=True)
             before = ""

@@ -1,24 +1,32 @@
-"""`app runs`: what was trained, and how it went."""
+"""`app runs`: what was trained, and with which result.
+
+app runs
+app runs sentiment --json
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from app.cli.arguments import RECIPE, add_json, add_runs
 from app.fileio import as_json
 
 
-def runs(argv: Sequence[str]) -> int:
-    """List runs, oldest first: when each began, what became of it, and its scores."""
-    parser = argparse.ArgumentParser(prog="app runs", description=runs.__doc__)
-    parser.add_argument("recipe", nargs="?", help="only runs of this recipe")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders are (default: runs)"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
-    options = parser.parse_args(argv)
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of `app runs`."""
+    about = "List the runs, oldest first: folder, status and scores."
+    parser = argparse.ArgumentParser(prog="app runs", description=about)
+    parser.add_argument("recipe", nargs="?", metavar=RECIPE, help="only runs of this recipe")
+    add_runs(parser)
+    add_json(parser, "one JSON object a line")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print a line for each run."""
+    options = parser().parse_args(argv)
 
     from app.runs.folder import every
 
@@ -27,20 +35,23 @@ def runs(argv: Sequence[str]) -> int:
         if options.json:
             print(as_json({"run": str(path), **facts}))
         else:
-            scores = "  ".join(f"{name} {shown(value)}" for name, value in facts["scores"].items())
+            scores = "  ".join(f"{name} {score_text(value)}" for name, value in facts["scores"].items())
             print(f"{path}  {facts['status']:<8}  {scores}")
     if not found and not options.json:
         print(f"no runs in {options.runs}")
     return 0
 
 
-def shown(score: float | None) -> str:
-    """A score for a person; null in the manifest is one that was not finite."""
+def score_text(score: float | None) -> str:
+    """Return a score with four decimals; null in the manifest is a score that was not finite."""
     return "nan" if score is None else f"{score:.4f}"
 
 
 def row(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The line of a run: `status` is finished or stopped (or still going), `scores` are those on test, else on dev."""
+    """Return the status, the start and the scores of a run.
+
+    A run is `stopped` while it trains too. The scores are those on test, or on dev if there are none on test.
+    """
     scores = manifest.get("scores", {})
     return {
         "status": "finished" if manifest.get("finished") else "stopped",

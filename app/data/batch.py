@@ -12,7 +12,7 @@ from torch import Tensor
 IGNORE_INDEX = -100  # label of a position that no loss counts; PyTorch's own default for `ignore_index`
 
 
-@dataclass  # not frozen: Lightning's FSDP converts a copy of it in place
+@dataclass  # not frozen: Lightning Fabric sets the fields of a copy to convert their precision
 class Batch:
     """Examples that go through the model together. B examples."""
 
@@ -30,7 +30,7 @@ class Batch:
     """Labels that a loss over tokens sums over, if they are fewer than the tokens; else 0."""
 
     def to(self, device: torch.device, **options: Any) -> Batch:
-        """Return the batch on a device; Lightning calls this.
+        """Return the batch on a device.
 
         Copies to a GPU are asynchronous: a blocking copy would wait for the previous step, at every step.
         """

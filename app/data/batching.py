@@ -30,18 +30,26 @@ class BatchSpec:
     """Most tokens in a batch, padding included; a longer example is a batch alone. None: no sorting by length."""
     shuffle: bool = True
     seed: int = 0
+    most: int | None = None
+    """Most batches of an epoch; if there are more, this many of them are taken, evenly spaced."""
 
 
 def epoch_batches(lengths: np.ndarray[Any, Any], spec: BatchSpec, epoch: int) -> list[Indices]:
-    """Return the batches of one epoch as arrays of indices into `lengths` (N,). Every example is in exactly one."""
+    """Return the batches of one epoch as arrays of indices into `lengths` (N,).
+
+    Every example is in exactly one, unless `spec.most` leaves batches out.
+    """
     random = np.random.Generator(np.random.PCG64([spec.seed, epoch]))  # separate: dropout must not change the order
     order = random.permutation(len(lengths)) if spec.shuffle else np.arange(len(lengths))
     if spec.tokens is None:
-        return [order[i : i + spec.size] for i in range(0, len(order), spec.size)]
-    order = order[np.argsort(lengths[order], kind="stable")]
-    batches = _cut_sorted(order, lengths[order], spec.size, spec.tokens)
-    if spec.shuffle:
-        batches = [batches[i] for i in random.permutation(len(batches))]
+        batches = [order[i : i + spec.size] for i in range(0, len(order), spec.size)]
+    else:
+        order = order[np.argsort(lengths[order], kind="stable")]
+        batches = _cut_sorted(order, lengths[order], spec.size, spec.tokens)
+        if spec.shuffle:
+            batches = [batches[i] for i in random.permutation(len(batches))]
+    if spec.most is not None and spec.most < len(batches):
+        batches = [batches[i * len(batches) // spec.most] for i in range(spec.most)]
     return batches
 
 
@@ -68,16 +76,11 @@ class BatchSampler(Sampler[Indices]):
         self.lengths, self.spec, self.rank, self.world = lengths, spec, rank, world
         self.epoch = 0
         self.start = 0
-        """Batches of this epoch that are already done; 0 again in the next epoch."""
+        """Batches of this epoch that are already done."""
         self._count = len(epoch_batches(lengths, spec, 0))
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; another one than before starts at its first batch. Lightning calls this too."""
-        if epoch != self.epoch:
-            self.begin(epoch, 0)
-
-    def begin(self, epoch: int, start: int) -> None:
-        """Continue an epoch at batch `start`, after a resume."""
+    def begin(self, epoch: int, start: int = 0) -> None:
+        """Go to an epoch; after a resume, to its batch `start`."""
         self.epoch, self.start = epoch, start
 
     def __iter__(self) -> Iterator[Indices]:

@@ -60,7 +60,7 @@ def plan_of(session: Session) -> Plan:
     return Plan(
         parameters=parameters,
         trainable=trainable,
-        steps=session.module.steps,
+        steps=session.steps,
         examples_a_step=accumulate * sum(map(len, sampled)) / len(sampled),
         tokens_a_step=accumulate * sum(batch.useful for batch in sampled) / len(sampled),
         padding=1 - sum(batch.useful for batch in sampled) / padded if padded else 0.0,

@@ -1,4 +1,4 @@
-"""`app evaluate` and `app predict`: a finished run's model over data."""
+"""`app evaluate` and `app predict`: the model of a finished run on data."""
 
 from __future__ import annotations
 
@@ -6,60 +6,54 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
+from lightning.fabric import Fabric
+from torch import nn
 
 from app.errors import ConfigError, Problem, RunError
-from app.finetune.engine.module import FineTuning
-from app.finetune.session import (
-    accelerator_of,
-    build_trainer,
-    evaluation_loader,
-    precision_of,
-    quiet_lightning,
-    scores_of,
-)
-from app.finetune.tasks.base import Scores, Split, task_of
+from app.finetune.engine.evaluation import evaluation_loader, predict
+from app.finetune.engine.fabric import build_fabric, wrap
+from app.finetune.engine.precision import precision_of
+from app.finetune.session import evaluate_split
+from app.finetune.tasks.base import Scores, Split, Task, task_of
 from app.runs.folder import Run
 from app.schema import Recipe
 
 
 def evaluate_run(run: Run, recipe: Recipe, split: Split) -> Scores:
-    """Scores of a run's model on a split of the data that `recipe` (the run's, perhaps overridden) names."""
-    trainer, module = _opened(run, recipe)
-    return scores_of(trainer, module, module.task.data(split), split)
+    """Score a run's model on a split of the data that `recipe` names: the run's own, or one with overrides."""
+    fabric, task, model = load_run(run, recipe)
+    return evaluate_split(fabric, model, task, task.data(split), split).scores
 
 
 def predict_lines(run: Run, file: str | None) -> Iterator[dict[str, Any]]:
-    """What the model says to each text of a file, or of stdin for None, in the order of the file."""
-    trainer, module = _opened(run, run.recipe())
-    data = module.task.unlabelled(file)
-    loader = evaluation_loader(data, module.recipe)
-    trainer.predict(module, loader, return_predictions=False)
-    yield from module.task.lines(sorted(module.judged, key=lambda j: j.index), data)
+    """Return what the model answers to each example of a file, or of stdin for None, in its order."""
+    fabric, task, model = load_run(run, run.recipe())
+    data = task.unlabelled(file)
+    predictions = predict(fabric, wrap(fabric, model), task, evaluation_loader(data, task.recipe))
+    yield from task.lines(predictions, data)
+
+
+def load_run(run: Run, recipe: Recipe) -> tuple[Fabric, Task[Any], nn.Module]:
+    """Return a run's model, its task and a device for it. Raises RunError if the training has not finished."""
+    if not run.model.is_dir():
+        raise RunError(Problem("the run has no trained model yet", "finish its training first", str(run.path)))
+    recipe = on_this_machine(recipe)
+    precision = precision_of(recipe)
+    precision.apply()
+    task: Task[Any] = task_of(recipe)
+    return build_fabric(recipe, precision), task, task.load(run.model)
 
 
 def on_this_machine(recipe: Recipe) -> Recipe:
-    """The recipe on one device of this machine, which need not be like the one it was trained on."""
+    """Return the recipe for one device of this machine, which may differ from the one that trained it."""
     trainer = recipe.trainer.model_copy(update={"strategy": "auto", "devices": 1, "nodes": 1})
     if trainer.accelerator == "gpu" and not torch.cuda.is_available():
         trainer = trainer.model_copy(update={"accelerator": "auto"})
     fitting = recipe.model_copy(update={"trainer": trainer})
     try:
-        precision_of(fitting, accelerator_of(fitting))
+        precision_of(fitting)
     except ConfigError:
-        print(f"trainer.precision: {trainer.precision} is not for this machine; taking auto", file=sys.stderr)
+        print(f"trainer.precision: {trainer.precision} does not run on this machine; taking auto", file=sys.stderr)
         fitting = recipe.model_copy(update={"trainer": trainer.model_copy(update={"precision": "auto"})})
     return fitting
-
-
-def _opened(run: Run, recipe: Recipe) -> tuple[pl.Trainer, FineTuning]:
-    """A run's model and a Trainer to drive it. Raises RunError where the training has not finished."""
-    quiet_lightning()
-    if not run.model.is_dir():
-        raise RunError(Problem("the run has no trained model yet", "finish its training first", str(run.path)))
-    recipe = on_this_machine(recipe)
-    chosen = precision_of(recipe, accelerator_of(recipe))
-    task = task_of(recipe)
-    module = FineTuning(task, task.load(run.model), recipe, steps=1)
-    return build_trainer(recipe, chosen, callbacks=[], run=None, steps=1), module

@@ -1,8 +1,7 @@
-"""`app reproduce RUN`: train by the recipe of a run again, and say what came out otherwise, to the bit."""
+"""Train by the recipe of a run again, and report every difference, bit for bit: `app reproduce RUN`."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,31 +26,6 @@ class Difference:
 
     def __str__(self) -> str:
         return f"{self.what} was {self.before} and is {self.now}"
-
-
-def reproduce(argv: Sequence[str]) -> int:
-    """Train by the recipe of a finished run again, into a new folder, and compare data, records, scores and weights.
-    Exit code 0 says: the same to the last bit."""
-    parser = argparse.ArgumentParser(prog="app reproduce", description=reproduce.__doc__)
-    parser.add_argument("run", help="folder of a run, or a recipe's name for its newest run")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where run folders are (default: runs)"
-    )
-    options = parser.parse_args(argv)
-
-    from app.finetune.distributed.launch import launch
-    from app.finetune.distributed.processes import place, to_start
-    from app.finetune.engine.signals import STOP
-    from app.runs.folder import find
-
-    run = find(options.run, options.runs)
-    with STOP.handled():
-        if (processes := to_start(run.recipe())) > 1:
-            return launch(["reproduce", str(run.path), "--runs", str(options.runs)], processes)
-        again = repeat(run, options.runs)
-    if place().first:
-        print(verdict(run, again))
-    return 0
 
 
 def repeat(run: Run, runs: Path) -> Run:

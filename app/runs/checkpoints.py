@@ -1,9 +1,7 @@
 """Checkpoints without pickle: tensors as safetensors, the rest as JSON, whole or not there at all.
 
-    checkpoints/step-00000120/   tensors.safetensors  state.json  checksums.json    the newest few, to resume from
-    checkpoints/best-00000100/   model.safetensors    scores.json                   weights that scored best on dev
-
-`SafeCheckpoints` gives Lightning this format, so that `trainer.save_checkpoint` and `ckpt_path=` use it.
+checkpoints/step-00000120/   tensors.safetensors  state.json  checksums.json    the newest few, to resume from
+checkpoints/best-00000100/   model.safetensors    scores.json                   weights that scored best on dev
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -24,19 +21,6 @@ from app.runs.disk import writing
 TENSORS, STATE, CHECKSUMS = "tensors.safetensors", "state.json", "checksums.json"
 WEIGHTS = "model.safetensors"
 TENSOR, TUPLE, PAIRS = "$tensor", "$tuple", "$pairs"  # how JSON marks what it has no form for
-
-
-class SafeCheckpoints(CheckpointIO):
-    """Lightning's checkpoints as a folder of safetensors and JSON."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        save(checkpoint, Path(path))
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
-        return load(Path(path))
-
-    def remove_checkpoint(self, path: Any) -> None:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def save(checkpoint: dict[str, Any], path: Path) -> None:

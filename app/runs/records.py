@@ -1,54 +1,54 @@
-"""metrics.jsonl: the records of a run, one JSON object a line, appended as training goes."""
+"""metrics.jsonl: the records of a run, one JSON object a line, appended while it trains."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
-
-from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities import rank_zero_only
 
 from app import fileio
 from app.runs.disk import writing
 
 
-class Recorder(Logger):
-    """One of Lightning's loggers, of numbers alone."""
+class Recorder:
+    """Something that takes the numbers of a training as they come. The base class keeps nothing."""
 
-    def __init__(self, title: str) -> None:
-        super().__init__()
-        self.title = title
+    def record(self, values: dict[str, float], step: int) -> None:
+        """Take the numbers of an optimizer step."""
 
-    @property
-    def name(self) -> str:
-        return self.title
+    def flush(self) -> None:
+        """Wait until everything recorded is on the disk."""
 
-    @property
-    def version(self) -> str:
-        return ""
+    def size(self) -> int:
+        """Return the bytes of metrics.jsonl, if this writes it."""
+        return 0
 
-    @rank_zero_only
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The recipe is in recipe.yaml."""
+    def close(self) -> None:
+        """Finish; nothing is recorded after it."""
 
 
 class JsonLines(Recorder):
-    """Writes each record as `{"step": ..., name: number, ...}`."""
+    """Appends each record as `{"step": ..., name: number, ...}` to a file."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("metrics")
         self.path = path
 
-    @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append one record. A number that JSON cannot hold becomes null."""
+    def record(self, values: dict[str, float], step: int) -> None:
+        """Append one record. A number that JSON cannot hold becomes null. Raises RunError if the disk is full."""
         with writing(self.path.name, self.path.parent), self.path.open("a", encoding="utf-8") as file:
-            file.write(fileio.as_json({"step": step, **metrics}) + "\n")
+            file.write(fileio.as_json({"step": step, **values}) + "\n")
+
+    def flush(self) -> None:
+        if self.path.is_file():
+            fileio.to_disk(self.path)
+
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.is_file() else 0
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Every whole record; a last line that a crash cut short is left out."""
+    """Return every whole record; a last line that a crash cut short is left out."""
     records = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
@@ -58,7 +58,8 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def cut(path: Path, size: int) -> None:
-    """Keep the first `size` bytes: what was written after a checkpoint is written again by the run that resumes it."""
+def truncate(path: Path, size: int) -> None:
+    """Keep the first `size` bytes: a run that resumes writes the records after its checkpoint again."""
     if path.is_file() and path.stat().st_size > size:
-        fileio.write_bytes(path, path.read_bytes()[:size])
+        os.truncate(path, size)
+        fileio.to_disk(path)

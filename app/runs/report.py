@@ -14,9 +14,11 @@ def report(
     scores: Mapping[str, Mapping[str, float]],
     tables: Mapping[str, str],
     curves: str | None,
+    dev_scored: tuple[int, int],
 ) -> str:
     """Markdown of a finished run. `scores`: split to name to number; `tables`: heading to Markdown; `curves`: name of
     a picture beside the report."""
+    scored, of = dev_scored
     names = list(dict.fromkeys(name for values in scores.values() for name in values))
     header = [f"| split | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     rows = [
@@ -32,6 +34,7 @@ def report(
                 f"# {recipe.name}",
                 f"{recipe.task}, started {manifest['started']}, on {devices}.",
                 "\n".join(header + rows),
+                *([f"Dev: {scored:,} of {of:,} examples were scored."] if scored < of else []),
                 *([f"![loss, scores and learning rate over the steps]({curves})"] if curves else []),
                 *sections,
                 "## Made with",

@@ -16,9 +16,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.fabric.loggers import TensorBoardLogger
+from lightning.fabric.loggers.logger import Logger
 from tqdm import tqdm
 
 from app.errors import first_line
@@ -29,65 +28,55 @@ from app.schema import Recipe
 SECONDS = 20  # that a service may take to answer at the start
 
 
-class Forgiving(Recorder):
-    """A tracker that is started, with the recipe, when it is needed and dropped when it fails."""
+class Tracker(Recorder):
+    """A service that is started at its first record and dropped at its first failure."""
 
-    def __init__(self, title: str, start: Callable[[], Logger]) -> None:
-        super().__init__(title)
-        self.start = start
-        self.tracker: Logger | None = None
+    def __init__(self, name: str, start: Callable[[], Logger]) -> None:
+        self.name, self.start = name, start
+        self.logger: Logger | None = None
         self.failed = False
 
-    @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self._try(lambda tracker: tracker.log_metrics(dict(metrics), step))
+    def record(self, values: dict[str, float], step: int) -> None:
+        self._try(lambda logger: logger.log_metrics(dict(values), step))
 
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
-        if self.tracker:
-            self._try(lambda tracker: _finish(tracker, status))
+    def close(self) -> None:
+        if self.logger:
+            self._try(_finish)
 
     def _try(self, do: Callable[[Logger], Any]) -> None:
         if self.failed:
             return
         try:
-            self.tracker = self.tracker or self.start()
-            do(self.tracker)
+            self.logger = self.logger or self.start()
+            do(self.logger)
         except Exception as error:  # whatever a service's library may raise: the training is worth more
             self.failed = True
             reason = first_line(error)
-            tqdm.write(f"warning: {self.title} failed, and the training goes on without it: {reason}", file=sys.stderr)
+            tqdm.write(f"warning: {self.name} failed, and the training continues without it: {reason}", file=sys.stderr)
 
 
-def _finish(tracker: Any, status: str) -> None:
-    """Have everything written; Weights & Biases keeps the last of it until its run is finished."""
-    tracker.finalize(status)
-    if finish := getattr(tracker.experiment, "finish", None):
+def _finish(logger: Any) -> None:
+    """Have everything written; Weights & Biases keeps the last records until its run is finished."""
+    logger.finalize("success")
+    if finish := getattr(logger.experiment, "finish", None):
         finish()
 
 
-def trackers(recipe: Recipe, run: Run) -> list[Logger]:
-    """What a run is shown in, beside its own records."""
+def trackers(recipe: Recipe, run: Run) -> list[Recorder]:
+    """Return the services that show a run: TensorBoard always, others if the recipe names them."""
     starts: dict[str, Callable[[], Logger]] = {
         "tensorboard": lambda: tensorboard(run),
         "wandb": lambda: wandb(recipe, run),
         "mlflow": lambda: mlflow(recipe, run),
     }
-    return [Forgiving(name, starts[name]) for name in ("tensorboard", *recipe.tracking)]
-
-
-class Events(TensorBoardLogger):
-    """TensorBoard's events, straight in a run's folder."""
-
-    def save(self) -> None:
-        """Lightning would add its hparams.yaml here; the recipe is in recipe.yaml."""
+    return [Tracker(name, starts[name]) for name in ("tensorboard", *recipe.tracking)]
 
 
 def tensorboard(run: Run) -> Logger:
     """Events; what a resumed run writes again replaces what was there."""
     resumed = run.manifest().get("resumed")
     purge = resumed[-1]["step"] + 1 if resumed else None
-    return Events(str(run.path), name="", version="", purge_step=purge)
+    return TensorBoardLogger(str(run.path), name="", version="", purge_step=purge)
 
 
 def wandb(recipe: Recipe, run: Run) -> Logger:

@@ -59,8 +59,8 @@ class Trainer(Section):
     eval_every: PositiveInt | None = None
     """Steps between evaluations on dev; unset: once an epoch."""
     eval_batches: PositiveInt | None = None
-    """Most batches of one evaluation during training; unset: all of dev, and for language models as many as keep
-    evaluations to a small share of the training. The final scores always use all of dev."""
+    """Most batches of dev in one evaluation during training, evenly spaced over dev; unset: all of dev, and for
+    language models as many as take a tenth of the training time."""
     patience: PositiveInt | None = None
     """Stop after this many evaluations in a row without a better score; unset: never."""
     checkpoint_every: PositiveInt | None = None

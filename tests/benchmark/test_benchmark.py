@@ -75,7 +75,7 @@ def test_each_recipe_is_measured_on_its_own_device(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(benchmark, "device_of", lambda recipe: places[recipe.name])
     monkeypatch.setattr(benchmark, "measure_kernels", fill)
     monkeypatch.setattr(benchmark, "measure_recipe", note)
-    monkeypatch.setattr(benchmark, "lightning_overhead", fail)
+    monkeypatch.setattr(benchmark, "loop_overhead", fail)
     benchmark.run(["hello-linear", "gpt-char"], [], Budget(5))
     assert seen == {"hello-linear": ("cpu", 1e9), "gpt-char": ("meta", None)}, "another device's limits are not its own"
 
@@ -85,14 +85,14 @@ def test_a_recipe_that_fails_loses_itself_alone(monkeypatch: pytest.MonkeyPatch)
         return fail() if name == "gpt-char" else measured(name, *rest)
 
     monkeypatch.setattr(benchmark, "measure_recipe", one_fails)
-    monkeypatch.setattr(benchmark, "lightning_overhead", fail)
+    monkeypatch.setattr(benchmark, "loop_overhead", fail)
     found = benchmark.run(["gpt-char", "hello-linear"], ["trainer.max_steps=4"], Budget(5))
     assert [step.recipe for step in found.steps] == ["hello-linear"]
     why = {item.name: item.reason for item in found.skipped}
-    assert why["gpt-char"] == why["trainer hello-linear"] == "CUDA out of memory."
+    assert why["gpt-char"] == why["loop hello-linear"] == "CUDA out of memory."
 
 
-def test_the_models_of_the_steps_are_gone_before_lightnings_overhead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_models_of_the_steps_are_gone_before_the_loops_overhead(monkeypatch: pytest.MonkeyPatch) -> None:
     class Model:
         pass
 
@@ -109,7 +109,7 @@ def test_the_models_of_the_steps_are_gone_before_lightnings_overhead(monkeypatch
         return result().kernels[0]
 
     monkeypatch.setattr(benchmark, "measure_recipe", in_a_circle)
-    monkeypatch.setattr(benchmark, "lightning_overhead", overhead)
+    monkeypatch.setattr(benchmark, "loop_overhead", overhead)
     gc.disable()
     try:
         assert len(benchmark.run(["hello-linear"], [], Budget(5)).kernels) == len(result().kernels) + 2
@@ -121,7 +121,7 @@ def test_few_steps_in_the_recipe_do_not_end_the_overhead(monkeypatch: pytest.Mon
     monkeypatch.setattr(benchmark, "measure_recipe", measured)
     settings = ["trainer.max_steps=4", "trainer.batch_size=64"]
     found = benchmark.run(["hello-linear"], settings, Budget(6))
-    assert "trainer hello-linear" in {kernel.name for kernel in found.kernels}
+    assert "loop hello-linear" in {kernel.name for kernel in found.kernels}
 
 
 def test_a_kernel_that_fails_loses_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from app.benchmark import noise
 from app.benchmark.noise import Check
+from app.benchmark.steps.prepared import device_of
 from app.benchmark.timer import Timing
 from benchmarks import peers
 from benchmarks.gpt2_step import VOCABULARY, byte_tokenizer
@@ -126,16 +127,16 @@ def test_an_end_in_one_task_keeps_those_before(
     assert "## sentiment" in kept.with_suffix(".md").read_text()
 
 
-def test_lightnings_cost_is_taken_where_each_recipe_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loops_cost_is_taken_where_each_recipe_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr("app.finetune.session.prepare", lambda recipe: recipe)
     seen = {}
 
-    def overhead(session: Any, device: torch.device, seconds: float) -> Any:
-        seen[session.name] = device.type
+    def overhead(session: Any, seconds: float) -> Any:
+        seen[session.name] = device_of(session).type
         return result().kernels[0]
 
-    monkeypatch.setattr("app.benchmark.steps.overhead.lightning_overhead", overhead)
+    monkeypatch.setattr("app.benchmark.steps.overhead.loop_overhead", overhead)
     found = peers.overheads(seconds=0.1)
     assert seen == {"hello-linear": "cpu", "gpt-char": "cuda", "sentiment": "cuda"}
     assert "hello-linear" in peers.overhead_page(found)

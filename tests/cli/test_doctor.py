@@ -56,6 +56,15 @@ def test_json(quick_checks: list[Check[Inside]], capsys: pytest.CaptureFixture[s
     assert document["results"][0]["name"] == "one"
 
 
+def test_check_may_be_named_or_left_out(quick_checks: list[Check[Inside]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "check", "--quick", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kind"] == "inside"
+    with pytest.raises(SystemExit):
+        main(["doctor", "--help"])
+    out = capsys.readouterr().out
+    assert "--quick" in out and "explain" in out
+
+
 def test_workers_reach_the_check(quick_checks: list[Check[Inside]], capsys: pytest.CaptureFixture[str]) -> None:
     quick_checks[:] = [Check("workers", lambda there: passed(f"{there.workers} workers"))]
     main(["doctor", "--quick", "--workers", "7"])
@@ -132,6 +141,14 @@ def test_explain_knows_the_workspaces_own_messages(capsys: pytest.CaptureFixture
     ]
 
 
+def test_explain_takes_words_that_look_like_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        explain("--gpus", "all:", "could", "not", "select", "device", "driver", '""', "with", "capabilities:", "-h")
+        == 0
+    )
+    assert capsys.readouterr().out.startswith("gpu-driver-not-selected: ")
+
+
 def test_explain_admits_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
     assert explain("KeyError: 'x'") == 1
     assert capsys.readouterr().err.startswith("error: nothing that is known here fits this text\n  fix: ")
@@ -141,7 +158,7 @@ def test_a_crash_of_any_verb_is_explained(monkeypatch: pytest.MonkeyPatch, capsy
     def crash(_: object) -> int:
         raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
 
-    monkeypatch.setattr(doctor, "doctor", crash)
+    monkeypatch.setattr(doctor, "main", crash)
     assert main(["doctor"]) == 1
     err = capsys.readouterr().err
     assert err.index("Traceback") < err.index("no-kernel-image: A kernel was started")

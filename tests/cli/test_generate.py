@@ -1,4 +1,4 @@
-"""`app generate`: the same seed gives the same text, whatever way it is printed."""
+"""`app generate`: the same seed gives the same text, streamed, whole or as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = "Ärger über Öl: naïve Café-Gäste. Ωmega → 漢字!\n" * 40
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of gpt-char by characters and one by bytes, hardly trained."""
+    """A run of gpt-char with a tokenizer of characters and one of bytes, both hardly trained."""
     folder = tmp_path_factory.mktemp("generate")
     (folder / "text.txt").write_text(TEXT)
     sizes = ["model.layers=1", "model.heads=1", "model.width=16", "model.context=12", "trainer.max_steps=3"]
@@ -36,7 +36,7 @@ def run_of(runs: Path, name: str) -> Run:
     return Run(next((runs / name).iterdir()))
 
 
-def said(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     assert main(["generate", *argv]) == 0
     return capsys.readouterr().out
 
@@ -44,16 +44,16 @@ def said(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 @pytest.mark.parametrize("name", ["characters", "bytes"])
 def test_a_seed_gives_its_text_streamed_or_whole(name: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = [name, "--runs", str(runs), "--prompt", "Öl", "--max-tokens", "60", "--top-k", "50"]
-    streamed = said(capsys, *given)
+    streamed = printed(capsys, *given)
     assert streamed.startswith("Öl") and len(streamed) > 20
-    assert said(capsys, *given) == streamed
-    whole = json.loads(said(capsys, *given, "--json"))
+    assert printed(capsys, *given) == streamed
+    whole = json.loads(printed(capsys, *given, "--json"))
     assert whole["prompt"] + whole["text"] + "\n" == streamed
-    assert said(capsys, *given, "--seed", "2") != streamed
+    assert printed(capsys, *given, "--seed", "2") != streamed
 
 
 def test_pieces_end_between_characters(runs: Path) -> None:
-    """By bytes a character comes in several tokens; none may be shown before its last."""
+    """With a tokenizer of bytes a character is several tokens; it is shown with the last of them."""
     writer = writer_of(run_of(runs, "bytes"))
     text = writer.texts("漢", Sampling(max_tokens=80, seed=3))[0]
     pieces = [piece for (piece,) in writer.pieces("漢", Sampling(max_tokens=80, seed=3))]
@@ -64,14 +64,14 @@ def test_pieces_end_between_characters(runs: Path) -> None:
 def test_several_samples_differ_and_the_first_words_are_the_prompt(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    printed = said(capsys, "characters", "--runs", str(runs), "--prompt", "naïve", "--samples", "3")
-    samples = printed.rstrip("\n").split("\n---\n")
+    shown = printed(capsys, "characters", "--runs", str(runs), "--prompt", "naïve", "--samples", "3")
+    samples = shown.rstrip("\n").split("\n---\n")
     assert len(set(samples)) == 3 and all(sample.startswith("naïve") for sample in samples)
 
 
 def test_an_empty_prompt_begins_a_text(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("characters", "bytes"):
-        assert said(capsys, name, "--runs", str(runs), "--max-tokens", "5")
+        assert printed(capsys, name, "--runs", str(runs), "--max-tokens", "5")
 
 
 def test_mistakes_are_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,5 +81,5 @@ def test_mistakes_are_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> N
         (["charakters"], "did you mean characters?"),
     ):
         assert main(["generate", *argv, "--runs", str(runs)]) == 2
-        printed = capsys.readouterr()
-        assert message in printed.err and not printed.out
+        shown = capsys.readouterr()
+        assert message in shown.err and not shown.out

@@ -57,7 +57,7 @@ def test_sorting_by_length_leaves_little_padding() -> None:
 def test_a_resumed_epoch_continues_at_its_batch(start: int) -> None:
     lengths = np.arange(1, 101)
     sampler = BatchSampler(lengths, BatchSpec(8, 200, True, 3))
-    sampler.set_epoch(2)
+    sampler.begin(2)
     whole = [b.tolist() for b in sampler]
     sampler.begin(2, start)
     assert [b.tolist() for b in sampler] == whole[start:]

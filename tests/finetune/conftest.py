@@ -25,7 +25,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [
         f"model.name={small_bert(folder / 'bert')}",
         *few_reviews(folder / "data"),
-        "trainer.max_epochs=6",
+        "trainer.max_epochs=12",
         "trainer.batch_size=8",
         "trainer.precision=fp32",
         "optimizer.lr=5e-3",

@@ -16,7 +16,7 @@ from app.cli import main
 from app.data.batch import Batch
 from app.finetune import train as training
 from app.finetune.tasks import base
-from app.finetune.tasks.base import Forward, Judged, Loss
+from app.finetune.tasks.base import Forward, Judged
 from app.finetune.tasks.linear_regression import LinearRegressionTask
 from app.runs import checkpoints
 from app.schema import Recipe
@@ -44,7 +44,7 @@ class Noisy(LinearRegressionTask):
     def model(self) -> nn.Module:
         return Net(self.recipe.data.features)
 
-    def loss(self, forward: Forward, batch: Batch) -> Loss:
+    def loss(self, forward: Forward, batch: Batch) -> Tensor:
         time.sleep(float(os.environ.get("SLEEP_STEP", 0)))
         return super().loss(forward, batch)
 

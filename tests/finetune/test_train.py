@@ -39,7 +39,7 @@ def test_records_tell_loss_rate_speed_and_dev_scores(trained: Path) -> None:
     evaluations = [record for record in records if "dev/accuracy" in record]
     assert training[-1]["train/loss"] < training[0]["train/loss"]
     assert all(record["padded_tokens/s"] >= record["tokens/s"] > 0 and record["lr"] >= 0 for record in training)
-    assert [record["epoch"] for record in evaluations] == [1, 2, 3, 4, 5, 6]
+    assert [record["epoch"] for record in evaluations] == list(range(1, 13))
 
 
 def test_transformers_loads_the_model_and_says_the_same(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,9 +15,9 @@ from app.benchmark.budget import Budget  # noqa: E402
 from app.benchmark.kernels import matmul, memory  # noqa: E402
 from app.benchmark.limits import Limits  # noqa: E402
 from app.benchmark.machine import hardware, state  # noqa: E402
-from app.benchmark.steps.bare import BareLoop, typical  # noqa: E402
 from app.benchmark.steps.measure import measure_recipe  # noqa: E402
 from app.benchmark.steps.peak_memory import PeakMemory  # noqa: E402
+from app.benchmark.steps.prepared import PreparedStep, typical  # noqa: E402
 from app.benchmark.timer import clock_for, measure  # noqa: E402
 from app.config import load  # noqa: E402
 from app.finetune.session import prepare  # noqa: E402
@@ -83,10 +83,10 @@ def test_peak_memory_sees_an_allocation() -> None:
     assert peak.bytes is not None and 256 << 20 <= peak.bytes < 300 << 20
 
 
-def test_a_bare_step_in_fp16_takes_the_scalers_factor_out_once() -> None:
+def test_a_step_in_fp16_takes_the_scalers_factor_out_once() -> None:
     session = prepare(load("gpt-char", ["trainer.precision=fp16"]))
-    loop = BareLoop.alone(session, GPU)
-    assert getattr(loop.optimizer, "_step_supports_amp_scaling", False), "AdamW on a card is the fused one"
+    loop = PreparedStep(session)
+    assert getattr(session.step.optimizer, "_step_supports_amp_scaling", False), "AdamW on a card is the fused one"
     before = [parameter.detach().clone() for parameter in session.model.parameters()]
     batches = [batch for batch, _ in zip(session.train_loader, range(5))]
     for batch in batches:
@@ -94,7 +94,7 @@ def test_a_bare_step_in_fp16_takes_the_scalers_factor_out_once() -> None:
     assert any(not torch.equal(old, new) for old, new in zip(before, session.model.parameters()))
 
 
-def device_shares(loop: BareLoop, micro: Any) -> tuple[float, float]:
+def device_shares(loop: PreparedStep, micro: Any) -> tuple[float, float]:
     """By the profiler: the part of a step's wall time in which the device is busy, and that of matrix products."""
     from torch.profiler import ProfilerActivity, profile
 
@@ -120,7 +120,7 @@ def test_the_diagnosis_agrees_with_a_profiler() -> None:
     found = measure_recipe("gpt-char", settings, GPU, limits, budget)
     assert found.diagnosis is not None
     session = prepare(load("gpt-char", settings))
-    loop = BareLoop.alone(session, GPU)
+    loop = PreparedStep(session)
     busy, products = device_shares(loop, typical([next(iter(session.train_loader))], 1))
     bound = found.diagnosis.parts[0].bound
     if busy < 0.5:

@@ -47,7 +47,7 @@ def test_a_tracker_that_fails_warns_once_and_the_run_is_whole(
     monkeypatch.setattr(trackers, "wandb", lambda *_: broken)
     run = train_recipe(noisy.recipe("tracking=[wandb]"), tmp_path).run
     said = capsys.readouterr().err
-    assert said.count("warning: wandb failed, and the training goes on without it: the service is away\n") == 1
+    assert said.count("warning: wandb failed, and the training continues without it: the service is away\n") == 1
     assert broken.asked == good + 1 and run.manifest()["finished"]
 
 

@@ -41,8 +41,8 @@ def trainer_schema() -> Any:
     [
         (
             "eval_batches",
-            "Most batches of one evaluation during training; unset: all of dev, and for language models as many as keep"
-            "\nevaluations to a small share of the training. The final scores always use all of dev.",
+            "Most batches of dev in one evaluation during training, evenly spaced over dev; unset: all of dev, and for"
+            "\nlanguage models as many as take a tenth of the training time.",
         ),
         ("patience", "Stop after this many evaluations in a row without a better score; unset: never."),
     ],

@@ -15,13 +15,14 @@ import torch
 
 from app.benchmark.budget import Budget
 from app.benchmark.results import Gate, gate
-from app.benchmark.steps.bare import BareLoop
 from app.benchmark.steps.figures import gate_text
 from app.benchmark.steps.peak_memory import PeakMemory
+from app.benchmark.steps.prepared import PreparedStep
 from app.config import load
 from app.data.batch import Batch
 from app.errors import WorkspaceError, first_line
-from app.finetune.session import Session, accelerator_of, precision_of, prepare
+from app.finetune.engine.precision import precision_of
+from app.finetune.session import Session, prepare
 from app.hardware.peaks import PRECISIONS, Precision
 
 # Relative distance of the loss from float32's that a precision explains: its rounding over a dozen layers, no more.
@@ -36,7 +37,7 @@ class Cell:
 
     precision: Precision
     compiled: bool
-    loop: BareLoop
+    loop: PreparedStep
     gate: Gate
     memory: int | None
     """Bytes, model, gradients and optimizer included."""
@@ -99,7 +100,7 @@ def _is_possible(precision: Precision, session: Session, budget: Budget) -> bool
     trainer = session.recipe.trainer.model_copy(update={"precision": precision})
     recipe = session.recipe.model_copy(update={"trainer": trainer})
     try:
-        precision_of(recipe, accelerator_of(recipe))
+        precision_of(recipe)
     except WorkspaceError as error:
         budget.skip(f"{session.recipe.name} {precision}", error.problems[0].what)
         return False
@@ -108,7 +109,7 @@ def _is_possible(precision: Precision, session: Session, budget: Budget) -> bool
 
 def really_compiled(session: Session) -> bool:
     """Whether the model has a compiled form that has not fallen back to the model itself."""
-    return any(getattr(form, "forward", form) is not session.model for form in session.module.compiled)
+    return session.forward is not None and getattr(session.forward, "forward", session.forward) is not session.model
 
 
 def compile_estimate(session: Session) -> float:
@@ -125,7 +126,7 @@ def build_cell(
     """Prepare one setting, take its loss before any step, and make the first step. Raises WorkspaceError."""
     with PeakMemory(device) as peak, empty_compiler_caches():
         session = prepare(load(name, settings))
-        loop = BareLoop.alone(session, device)
+        loop = PreparedStep(session)
         loss = loop.loss(micro)
         start = time.perf_counter()
         loop.step(micro)

@@ -18,11 +18,11 @@ from app.benchmark.figure import Limit, Work, counted, duration, rate
 from app.benchmark.kernels.attention_adamw import Heads, Size
 from app.benchmark.limits import Limits
 from app.benchmark.results import Diagnosis, Kernel, Step
-from app.benchmark.steps.bare import typical
 from app.benchmark.steps.diagnose import Findings, diagnose
 from app.benchmark.steps.figures import PAY_BACK, compile_figures, step_figures
 from app.benchmark.steps.grid import Cell, Setting, build_cells, wait_for
 from app.benchmark.steps.operator_counter import Traffic
+from app.benchmark.steps.prepared import typical
 from app.benchmark.timer import EnqueueClock, Timing, clock_for, measure, summarize
 from app.config import load
 from app.data.batch import Batch

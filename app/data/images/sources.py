@@ -25,7 +25,7 @@ TORCHVISION = "torchvision:"
 SETS = ("MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100")
 
 
-def read_splits(names: Mapping[str, str], side: int, channels: int) -> dict[str, Images]:
+def read_labelled_splits(names: Mapping[str, str], side: int, channels: int) -> dict[str, Images]:
     """Return the images of each split, by its name.
 
     Of a torchvision set, `train` is the training part and any other split the test part. Raises DataError with the

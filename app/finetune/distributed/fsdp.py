@@ -1,32 +1,40 @@
-"""FSDP through Lightning, with this package's checkpoints: Lightning's own strategy would read them by `torch.load`."""
+"""The whole state of a model that FSDP shards: gathered for a checkpoint, and each process's part put back from one."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from lightning.pytorch.strategies import FSDPStrategy
+from torch import Tensor, nn
 from torch.distributed.fsdp.api import FullOptimStateDictConfig, FullStateDictConfig, StateDictType
-from torch.distributed.fsdp.fully_sharded_data_parallel import FullyShardedDataParallel, OptimStateKeyType
+from torch.distributed.fsdp.fully_sharded_data_parallel import FullyShardedDataParallel
+from torch.optim import Optimizer
 
-from app.runs import checkpoints
+PREFIX = "model."  # of `engine.fabric.Callee` around the model
 
 
-class Sharded(FSDPStrategy):
-    """Weights, gradients and optimizer spread over the GPUs; a checkpoint holds them whole, as that of one GPU does."""
+def whole_state(module: nn.Module, optimizer: Optimizer | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return weights by the plain model's names and optimizer state by parameter name: on the CPU of the first process,
+    empty in the others. Every process calls this."""
+    with _full(module, first_process_only=True):
+        weights = {name.removeprefix(PREFIX): tensor for name, tensor in module.state_dict().items()}
+        return weights, FullyShardedDataParallel.optim_state_dict(module, optimizer) if optimizer else {}
 
-    def load_checkpoint(self, checkpoint_path: Any, weights_only: Any = None) -> dict[str, Any]:
-        """Give each process its part of a whole checkpoint; what is neither weights nor optimizer is returned."""
-        checkpoint = checkpoints.load(Path(checkpoint_path))
-        model, whole = self.model, StateDictType.FULL_STATE_DICT
-        kinds = (FullStateDictConfig(rank0_only=False), FullOptimStateDictConfig(rank0_only=False))
-        with FullyShardedDataParallel.state_dict_type(model, whole, *kinds):
-            model.load_state_dict(checkpoint.pop("state_dict"))
-            for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"]):
-                # Lightning saves the state of a parameter by its number, and FSDP takes it by its name.
-                named = FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_NAME, model)
-                part = FullyShardedDataParallel.optim_state_dict_to_load(
-                    optim_state_dict=named, model=model, optim=optimizer
-                )
-                optimizer.load_state_dict(part)
-        return checkpoint
+
+def load_whole_state(
+    module: nn.Module, optimizer: Optimizer, weights: dict[str, Tensor], state: dict[str, Any]
+) -> None:
+    """Give each process its part of what `whole_state` returned in the first one."""
+    with _full(module, first_process_only=False):
+        module.load_state_dict({f"{PREFIX}{name}": tensor for name, tensor in weights.items()})
+        part = FullyShardedDataParallel.optim_state_dict_to_load(optim_state_dict=state, model=module, optim=optimizer)
+        optimizer.load_state_dict(part)
+
+
+@contextmanager
+def _full(module: nn.Module, first_process_only: bool) -> Iterator[None]:
+    weights = FullStateDictConfig(offload_to_cpu=True, rank0_only=first_process_only)
+    optimizer = FullOptimStateDictConfig(offload_to_cpu=True, rank0_only=first_process_only)
+    with FullyShardedDataParallel.state_dict_type(module, StateDictType.FULL_STATE_DICT, weights, optimizer):
+        yield

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import IO
 
 from app.errors import Problem, RunError
-from app.finetune.engine.signals import STOP, Stopped
+from app.finetune.signals import STOP, Stopped
 
 LINES = 30  # of a process that failed, where it is not the first, whose output is shown as it comes
 POLL = 0.1  # seconds between looks at the processes

@@ -1,8 +1,8 @@
-"""Many processes, one training: who this process is, how it talks to the others, and starting them on this machine.
+"""Many processes, one training: which rank this process is, and how the ranks exchange values.
 
-A process reads its place from the environment that torchrun sets (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, ...), so
+A process reads its rank from the environment that torchrun sets (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, ...), so
 `torchrun ... -m app.cli train RECIPE` works as it stands. Without torchrun `app train` starts the processes of this
-machine itself: see launch.py. What they agree on beside gradients goes over gloo, on the CPU: no GPU waits for it.
+machine itself: see launch.py. Everything but gradients goes over gloo, on the CPU, so that no GPU waits for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from app.errors import ConfigError, Problem, RunError, first_line
-from app.finetune.engine.signals import STOP
+from app.finetune.signals import STOP
 from app.schema import Recipe
 
 T = TypeVar("T")
@@ -25,37 +25,41 @@ GONE = ("connection closed", "connection reset", "connection was reset", "broken
 
 
 @dataclass(frozen=True)
-class Place:
-    """Who this process is among those of a training."""
+class Rank:
+    """Which process of a training this is."""
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     local_rank: int = 0
-    local_world: int = 1
+    local_world_size: int = 1
+    """Processes on this machine."""
 
     @property
-    def first(self) -> bool:
-        """Whether it is the one that writes."""
+    def is_zero(self) -> bool:
+        """Whether this is the process that prints and writes."""
         return self.rank == 0
 
 
-def place() -> Place:
-    """The place that torchrun, or `app train`, gave this process; alone where there is none."""
+def this_rank() -> Rank:
+    """Return the rank that torchrun, or `app train`, gave this process; 0 of 1 if neither started it."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     if not all(name in os.environ for name in names):
-        return Place()
-    return Place(*(int(os.environ[name]) for name in names))
+        return Rank()
+    return Rank(*(int(os.environ[name]) for name in names))
 
 
-def to_start(recipe: Recipe) -> int:
-    """Processes that are to be started on this machine: one a device; 1 where torchrun has started them. Raises
-    ConfigError for more GPUs than there are, for a strategy that this hardware cannot do, and for many machines."""
+def processes_to_start(recipe: Recipe) -> int:
+    """Return how many processes to start on this machine: one for each device, 1 if torchrun has started them.
+
+    Raises ConfigError if the recipe asks for more GPUs than there are, for a strategy that this hardware cannot do, or
+    for several machines.
+    """
     settings = recipe.trainer
     gpus = torch.cuda.device_count() if settings.accelerator != "cpu" else 0
     if settings.strategy == "fsdp" and not gpus:
-        what = "trainer.strategy: fsdp splits a model over GPUs, and there is none"
+        what = "trainer.strategy: fsdp shards a model over GPUs, and there is none"
         raise ConfigError(Problem(what, "say trainer.strategy=ddp"))
-    if place().world > 1:
+    if this_rank().world_size > 1:
         return 1
     if settings.nodes > 1:
         start = f"torchrun --nnodes={settings.nodes} --nproc-per-node=N --rdzv-backend=c10d --rdzv-endpoint=HOST:29500"
@@ -71,11 +75,13 @@ def to_start(recipe: Recipe) -> int:
 
 
 @contextmanager
-def joined(recipe: Recipe) -> Iterator[Place]:
-    """Meet the other processes for the length of a block. Raises ConfigError where there are not as many as the recipe
-    says, RunError where they do not find each other or where one is gone."""
-    here = place()
-    if here.world == 1:
+def process_group(recipe: Recipe) -> Iterator[Rank]:
+    """Join the other processes for the length of a block.
+
+    Raises ConfigError if there are not as many as the recipe says, RunError if they do not find each other or one dies.
+    """
+    here = this_rank()
+    if here.world_size == 1:
         yield here
         return
     check_number(recipe, here)
@@ -88,7 +94,7 @@ def joined(recipe: Recipe) -> Iterator[Place]:
         control = dist.new_group(backend="gloo") if on_gpu else None  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         meeting = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-        what = f"process {here.rank} of {here.world} could not meet the others at {meeting}: {first_line(error)}"
+        what = f"process {here.rank} of {here.world_size} could not meet the others at {meeting}: {first_line(error)}"
         fix = "is the port another job's? torchrun --master-port=N takes another"
         raise RunError(Problem(what, fix)) from error
     try:
@@ -97,8 +103,8 @@ def joined(recipe: Recipe) -> Iterator[Place]:
     except RuntimeError as error:
         if not any(word in str(error).lower() for word in GONE):
             raise
-        what = f"process {here.rank} of {here.world} lost another one: {first_line(error)}"
-        raise RunError(Problem(what, "see what that one said; `app train --resume RUN` goes on")) from error
+        what = f"process {here.rank} of {here.world_size} lost another one: {first_line(error)}"
+        raise RunError(Problem(what, "see its output; `app train --resume RUN` continues")) from error
     finally:
         _CONTROL.clear()
         STOP.patient = False
@@ -106,33 +112,33 @@ def joined(recipe: Recipe) -> Iterator[Place]:
             dist.destroy_process_group()
 
 
-_CONTROL: list[Any] = []  # the gloo group for what is said beside gradients; empty: the default group
+_CONTROL: list[Any] = []  # the gloo group for everything but gradients; empty: the default group
 
 
-def check_number(recipe: Recipe, here: Place) -> None:
-    """Raise ConfigError where the processes that were started are not those that the recipe asks for."""
+def check_number(recipe: Recipe, here: Rank) -> None:
+    """Raise ConfigError if the processes that were started are not those that the recipe asks for."""
     asked, nodes = recipe.trainer.devices, recipe.trainer.nodes
-    if asked not in ("auto", here.local_world):
-        what = f"trainer.devices: {asked}, but {here.local_world} processes were started on this machine"
+    if asked not in ("auto", here.local_world_size):
+        what = f"trainer.devices: {asked}, but {here.local_world_size} processes were started on this machine"
         raise ConfigError(Problem(what, f"start torchrun with --nproc-per-node={asked}, or say trainer.devices=auto"))
-    if nodes not in (1, here.world // here.local_world):
-        what = f"trainer.nodes: {nodes}, but torchrun was started on {here.world // here.local_world}"
+    if nodes not in (1, here.world_size // here.local_world_size):
+        what = f"trainer.nodes: {nodes}, but torchrun was started on {here.world_size // here.local_world_size}"
         raise ConfigError(Problem(what, f"start torchrun with --nnodes={nodes}"))
 
 
-def from_first(make: Callable[[], T]) -> T:
-    """What `make` returns in the first process, in all of them; it is called in that one only."""
-    here = place()
-    if here.world == 1:
+def broadcast_from_rank0(make: Callable[[], T]) -> T:
+    """Call `make` in the first process only, and return its result in all of them."""
+    here = this_rank()
+    if here.world_size == 1:
         return make()
-    found: list[Any] = [make() if here.first else None]
+    found: list[Any] = [make() if here.is_zero else None]
     dist.broadcast_object_list(found, group=_group())
     value: T = found[0]
     return value
 
 
-def gathered(value: T) -> list[T]:
-    """The value of each process, in the order of their ranks, in all of them."""
+def all_gather(value: T) -> list[T]:
+    """Return the value of each process, in the order of their ranks."""
     if not _many():
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
@@ -140,13 +146,13 @@ def gathered(value: T) -> list[T]:
     return values
 
 
-def summed(*values: float) -> list[float]:
-    """Each value summed over the processes."""
+def all_reduce_sum(*values: float) -> list[float]:
+    """Return each value summed over the processes."""
     return _reduced(values, dist.ReduceOp.SUM)
 
 
-def highest(value: float) -> float:
-    """The highest value of all processes."""
+def all_reduce_max(value: float) -> float:
+    """Return the highest value of all processes."""
     return _reduced((value,), dist.ReduceOp.MAX)[0]
 
 

@@ -1,7 +1,7 @@
-"""Keep large blocks of freed memory in the process, so that each step does not fault the same pages in again.
+"""Keep large blocks of freed memory in the process, so that a step does not fault the same pages in again.
 
-glibc returns every freed block above 128 KiB to the kernel at once; a training step frees and asks for the same
-hundreds of megabytes, and each page of them is zeroed anew. Measured on two cores: 13 % of a fine-tuning step.
+glibc returns every freed block above 128 KiB to the kernel at once. A training step frees and allocates the same
+hundreds of megabytes, and the kernel zeroes each page again. Measured on two cores: 13 % of a fine-tuning step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LARGEST = 2**31 - 1  # what the int of mallopt holds
 
 
 def keep_freed_memory() -> bool:
-    """Ask glibc to keep what is freed; False where the C library is another one, which is no harm."""
+    """Ask glibc to keep what is freed. Return whether it does; another C library is no harm."""
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -1,4 +1,4 @@
-"""torch.compile around the inner model, so that checkpoints keep their plain keys, and eager where it cannot be."""
+"""torch.compile around the plain model, so that checkpoints keep their keys; eager if compiling is not possible."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from app.finetune.tasks.base import Forward
 
 
 def compiled(model: nn.Module) -> Forward | None:
-    """The model's compiled form; None, with one line on stderr that says why, where there is no compiling here."""
+    """Return the model's compiled form; None, with the reason on stderr, if nothing can be compiled here."""
     obstacle = compiler_obstacle()
     if obstacle is None and not shutil.which(os.environ.get("CXX", "g++")):
         obstacle = "there is no C++ compiler (install g++)"
     if obstacle:
         _say(obstacle)
         return None
-    # torch 2.0 tries the vector instructions out by running `python -c "import torch ..."`; where the first `python` on
-    # PATH is another one, the check fails without a word and no loop is vectorised.
+    # torch 2.0 tests the vector instructions by running `python -c "import torch ..."`. If the first `python` on PATH
+    # is another one, that test fails silently and no loop is vectorised.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return CompiledForward(model)
 
 
 class CompiledForward:
-    """Calls the compiled model, and from the first failure to compile on the model itself.
+    """Calls the compiled model, and after the first failure to compile the model itself.
 
-    The compiler runs when a shape of input is first seen, so it can fail at any call.
+    The compiler runs when a new shape of input comes, so any call can fail.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -54,4 +54,4 @@ class CompiledForward:
 
 
 def _say(reason: str) -> None:
-    print(f"not compiled: {reason}; training goes on without", file=sys.stderr)
+    print(f"not compiled: {reason}; training continues without", file=sys.stderr)

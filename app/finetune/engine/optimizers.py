@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer as TorchOptimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from app import schema
 from app.finetune.engine.adam import BlockedAdamW
 
 
 def build_optimizer(model: nn.Module, settings: schema.Optimizer, matrices: Set[str] | None = None) -> TorchOptimizer:
-    """The optimizer of a recipe over the trainable parameters; fused where torch has a fused one for their device.
-    `matrices`: names of the parameters that decay; None: those of two dimensions and more."""
+    """Return the optimizer of a recipe over the trainable parameters, fused if torch has a fused one for their device.
+
+    `matrices`: names of the parameters that decay; None for those of two dimensions and more.
+    """
     groups = parameter_groups(model, settings.weight_decay, matrices)
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
@@ -30,17 +31,17 @@ def build_optimizer(model: nn.Module, settings: schema.Optimizer, matrices: Set[
 
 
 def _is_plain(parameter: nn.Parameter) -> bool:
-    """Whether a parameter is what `BlockedAdamW` is for."""
+    """Return whether `BlockedAdamW` can update a parameter."""
     return not parameter.is_cuda and parameter.dtype == torch.float32 and parameter.is_contiguous()
 
 
 def matrix_names(model: nn.Module) -> frozenset[str]:
-    """Parameters of two dimensions and more; asked before FSDP makes all of them flat."""
+    """Return the names of the parameters of two dimensions and more. FSDP makes all of them flat, so ask before."""
     return frozenset(name for name, parameter in model.named_parameters() if parameter.dim() >= 2)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, matrices: Set[str] | None = None) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: the matrices with decay, norms and biases without."""
+    """Return the trainable parameters in two groups: matrices with weight decay, norms and biases without."""
     matrices = matrix_names(model) if matrices is None else matrices
     trainable = [(name in matrices, p) for name, p in model.named_parameters() if p.requires_grad]
     groups = [([p for wide, p in trainable if wide], weight_decay), ([p for wide, p in trainable if not wide], 0.0)]
@@ -48,25 +49,22 @@ def parameter_groups(model: nn.Module, weight_decay: float, matrices: Set[str] |
 
 
 def clip_gradients(gradients: list[Tensor], most: float, sharded: bool = False) -> None:
-    """Scale gradients so that the norm of all of them together is at most `most`; `sharded` over processes, so that
-    each has a part of every gradient."""
+    """Scale gradients in place so that the norm of all of them together is at most `most`.
+
+    `sharded`: each process has a part of every gradient, so the squares are summed over the processes.
+    """
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if sharded:
         squared = norm.square()
         torch.distributed.all_reduce(squared)
         norm = squared.sqrt()
     scale = (most / (norm + 1e-6)).clamp(max=1.0)
-    if gradients[0].is_cuda or scale < 1:  # a GPU multiplies by 1 sooner than it would wait for the comparison
+    if gradients[0].is_cuda or scale < 1:  # on a GPU, comparing would wait for it
         torch._foreach_mul_(gradients, scale)
 
 
-def build_schedule(optimizer: TorchOptimizer, settings: schema.Schedule, steps: int) -> LambdaLR:
-    """The learning rate over `steps` optimizer steps."""
-    return LambdaLR(optimizer, factor(settings, steps))
-
-
-def factor(settings: schema.Schedule, steps: int) -> Callable[[int], float]:
-    """What the highest learning rate is multiplied by at each step, 0 to 1.
+def learning_rate_factor(settings: schema.Schedule, steps: int) -> Callable[[int], float]:
+    """Return the function from an optimizer step, counted from 0, to the share of `optimizer.lr` that it uses.
 
     Warm-up rises in a straight line and reaches 1 at step `warmup`. Then, with t from 0 at the end of the warm-up to
     1 at the last step and f the final share: linear 1 - (1 - f) t; cosine f + (1 - f)(1 + cos pi t) / 2; exponential

@@ -1,4 +1,4 @@
-"""Precision by one word: what each means to Lightning, and when it is refused because it would be slow."""
+"""Precision and accelerator of a recipe: what each word means to Lightning, and when it is refused as slow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from app.errors import ConfigError, Problem
+from app.schema import Recipe
 
 Word = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # flags of /proc/cpuinfo; without one, bf16 on a CPU is emulated
@@ -72,3 +73,19 @@ def cpu_flags() -> frozenset[str]:
     except OSError:
         return frozenset()
     return frozenset(lines[0].split(":", 1)[1].split()) if lines else frozenset()
+
+
+def accelerator_of(recipe: Recipe) -> Literal["cpu", "cuda"]:
+    """Return what a recipe runs on here. Raises ConfigError if it asks for a GPU and there is none."""
+    asked = recipe.trainer.accelerator
+    if asked == "gpu" and not torch.cuda.is_available():
+        what = "trainer.accelerator: gpu, but torch sees no GPU"
+        raise ConfigError(Problem(what, "say trainer.accelerator=auto, or see `app doctor`"))
+    return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def precision_of(recipe: Recipe) -> Precision:
+    """Return a recipe's precision on this machine. Raises ConfigError if the hardware would emulate it."""
+    accelerator = accelerator_of(recipe)
+    capability = torch.cuda.get_device_capability() if accelerator == "cuda" else (0, 0)
+    return choose(recipe.trainer.precision, accelerator, cpu_flags(), capability)

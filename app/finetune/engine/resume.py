@@ -13,7 +13,6 @@ from typing import Any
 from app import fileio
 from app.config import fingerprint, resolved, to_yaml
 from app.errors import ConfigError, DataError, Problem, RunError
-from app.finetune.engine.position import OURS, position_in
 from app.finetune.tasks.base import Splits
 from app.runs import checkpoints, manifest, records
 from app.runs.folder import Run
@@ -40,9 +39,9 @@ class Restart:
 
     def rewind(self) -> None:
         """Make the folder say what it said when the checkpoint was written, and that the run goes on."""
-        place = checkpoints.plain(self.checkpoint)[OURS] if self.checkpoint else {"records": 0}
+        recorded = checkpoints.plain(self.checkpoint)["records"] if self.checkpoint else 0
         step = checkpoints.step_of(self.checkpoint) if self.checkpoint else -1
-        records.cut(self.run.metrics, place["records"])
+        records.truncate(self.run.metrics, recorded)
         checkpoints.forget_after(self.run.checkpoints, step)
         shutil.rmtree(self.run.model, ignore_errors=True)
         resumed = self.run.manifest().get("resumed", [])
@@ -71,7 +70,7 @@ def restart(run: Run, overrides: Sequence[str]) -> Restart:
     checkpoint, damaged = checkpoints.newest(run.checkpoints)
     for problem in damaged:
         print(f"warning: {problem.where}: {problem.what}", file=sys.stderr)
-    begun = f"step {position_in(checkpoint).step}" if checkpoint else "the beginning: there is no checkpoint yet"
+    begun = f"step {checkpoints.step_of(checkpoint)}" if checkpoint else "the beginning: there is no checkpoint yet"
     print(f"resuming {run.path} from {begun}", file=sys.stderr)
     return Restart(run, recipe, checkpoint)
 

@@ -1,8 +1,8 @@
 """What a task is: the data, the model, the loss, and how a trained model is judged. One engine trains them all.
 
-To add one: subclass `Task`, name the class in `TASKS`, and give `app.schema` its recipe. The loss is a *sum* with its
-weight (how many examples or tokens it sums over), so that batches of different size, accumulated or on many devices,
-count for what they hold.
+To add one: subclass `Task`, name the class in `TASKS`, and give `app.schema` its recipe. The loss is a *sum*, and
+`weight` says over how many examples or tokens, so that batches of different size, accumulated or on many devices, count
+for what they hold.
 """
 
 from __future__ import annotations
@@ -35,16 +35,6 @@ TASKS: dict[str, str] = {
     "causal-lm": "app.finetune.tasks.causal_lm:CausalLMTask",
     "image-classification": "app.finetune.tasks.image_classification:ImageClassificationTask",
 }
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A summed loss and what it sums over."""
-
-    total: Tensor
-    """Scalar: sum over the batch, on the device, with gradient."""
-    weight: int
-    """Examples or tokens in the sum; known from the batch, so that no step waits for the device."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +83,8 @@ class Task(ABC, Generic[R]):
     monitor: ClassVar[str] = "loss"
     """The score on dev that says which checkpoint is best."""
     higher_is_better: ClassVar[bool] = False
+    limits_evaluation: ClassVar[bool] = False
+    """Whether evaluations on dev take a share of the training time unless `trainer.eval_batches` says otherwise."""
 
     def __init__(self, recipe: R) -> None:
         self.recipe = recipe
@@ -110,8 +102,12 @@ class Task(ABC, Generic[R]):
         """A new model to train. Random parts draw from torch's generator, which is seeded before the call."""
 
     @abstractmethod
-    def loss(self, forward: Forward, batch: Batch) -> Loss:
-        """The training loss of a batch."""
+    def loss(self, forward: Forward, batch: Batch) -> Tensor:
+        """Return the training loss of a batch: (), the sum over its `weight` examples or tokens, with gradient."""
+
+    def weight(self, batch: Batch) -> int:
+        """Return how many examples or tokens `loss` sums over; known before the forward pass."""
+        return len(batch)
 
     @abstractmethod
     def judge(self, forward: Forward, batch: Batch) -> list[Judged]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from app.data.batch import IGNORE_INDEX, Batch
 from app.data.text.vocabulary import load_vocabulary
 from app.finetune.generation.sampling import window
-from app.finetune.tasks.base import Forward, Loss
+from app.finetune.tasks.base import Forward
 from app.finetune.tasks.language import LanguageTask
 from app.models import causal_lm
 from app.models.adapters import merge_adapters
@@ -41,12 +41,10 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
     def model(self) -> nn.Module:
         return causal_lm.build_causal_lm(self.recipe.model, self.config, len(self.vocabulary), self.vocabulary.end)
 
-    def loss(self, forward: Forward, batch: Batch) -> Loss:
+    def loss(self, forward: Forward, batch: Batch) -> Tensor:
         assert batch.labels is not None
         logits = self.logits(forward, batch).float().flatten(0, 1)
-        return Loss(
-            F.cross_entropy(logits, batch.labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"), batch.useful
-        )
+        return F.cross_entropy(logits, batch.labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
 
     def logits(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(input_ids=batch.inputs["ids"], use_cache=False).logits

@@ -12,7 +12,7 @@ from app.data.batch import Batch
 from app.data.text.vocabulary import load_vocabulary
 from app.errors import ModelError, Problem
 from app.finetune.generation.sampling import GPTReader
-from app.finetune.tasks.base import Forward, Loss
+from app.finetune.tasks.base import Forward
 from app.finetune.tasks.language import LanguageTask
 from app.models.adapters import apply_adapters, merge_adapters
 from app.models.fetch import model_folder
@@ -63,8 +63,9 @@ class GPTTask(LanguageTask[LanguageModel]):
         config = GPTConfig(len(self.vocabulary), **self._sizes(), dropout=settings.dropout or 0.0, activation="gelu")
         return apply_adapters(GPT(config), settings)
 
-    def loss(self, forward: Forward, batch: Batch) -> Loss:
-        return Loss(forward(**batch.inputs, targets=batch.labels), batch.useful)
+    def loss(self, forward: Forward, batch: Batch) -> Tensor:
+        total: Tensor = forward(**batch.inputs, targets=batch.labels)
+        return total
 
     def logits(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(**batch.inputs)

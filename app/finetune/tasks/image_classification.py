@@ -18,9 +18,9 @@ from app import fileio
 from app.data.batch import Batch, DataSet
 from app.data.images.dataset import Images
 from app.data.images.folder import read_unlabelled
-from app.data.images.sources import read_splits
+from app.data.images.sources import read_labelled_splits
 from app.errors import DataError, Problem
-from app.finetune.tasks.base import Forward, Judged, Loss, Scores, Split, Task, weighted_loss
+from app.finetune.tasks.base import Forward, Judged, Scores, Split, Task, weighted_loss
 from app.finetune.tasks.text_classification import confusion, per_class, tables_of
 from app.models.cnn import CNN, CNNConfig, flops_per_image
 from app.schema import ImageClassification
@@ -49,10 +49,10 @@ class ImageClassificationTask(Task[ImageClassification]):
             CNNConfig(data.channels, data.side, len(self.classes), settings.width, settings.hidden, settings.dropout)
         )
 
-    def loss(self, forward: Forward, batch: Batch) -> Loss:
+    def loss(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(**batch.inputs)
         assert batch.labels is not None
-        return Loss(F.cross_entropy(logits.float(), batch.labels, reduction="sum"), len(batch))
+        return F.cross_entropy(logits.float(), batch.labels, reduction="sum")
 
     def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
         logits = forward(**batch.inputs).float()
@@ -103,7 +103,7 @@ class ImageClassificationTask(Task[ImageClassification]):
     def _divided(self) -> dict[Split, Images]:
         data, seed = self.recipe.data, self.recipe.seed
         named = {"train": data.train, "dev": data.dev, "test": data.test}
-        read = read_splits({split: name for split, name in named.items() if name}, data.side, data.channels)
+        read = read_labelled_splits({split: name for split, name in named.items() if name}, data.side, data.channels)
         train = read.pop("train")
         self.classes = self.classes or train.classes
         for name, images in {"train": train, **read}.items():

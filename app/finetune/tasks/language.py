@@ -31,6 +31,7 @@ class LanguageTask(Task[R]):
     """The next token, everywhere; judged by the mean loss of a token, in nats, and its exponential."""
 
     unit = "windows"
+    limits_evaluation = True
 
     def __init__(self, recipe: R) -> None:
         super().__init__(recipe)
@@ -77,6 +78,10 @@ class LanguageTask(Task[R]):
     @abstractmethod
     def reader(self, model: nn.Module) -> Reader:
         """What `sampling.continuations` asks for the next token."""
+
+    def weight(self, batch: Batch) -> int:
+        """Return the tokens that count; of the last window of a text, those that no other window has."""
+        return batch.useful
 
     def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
         """The summed loss of each window, and how many of its tokens count."""

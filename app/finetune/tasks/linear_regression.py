@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
 from app.data.generated import Points, linear_law, points_on
-from app.finetune.tasks.base import Forward, Judged, Loss, Scores, Split, Task, weighted_loss
+from app.finetune.tasks.base import Forward, Judged, Scores, Split, Task, weighted_loss
 from app.models.linear import LinearModel
 from app.schema import LinearRegression, LogisticRegression
 
@@ -62,9 +62,10 @@ class LinearRegressionTask(LinearTask[LinearRegression]):
         draw = {"train": 1, "dev": 2, "test": 3}[split]
         return points_on(linear_law(data.features, seed), data.examples, data.noise, seed + draw)
 
-    def loss(self, forward: Forward, batch: Batch) -> Loss:
+    def loss(self, forward: Forward, batch: Batch) -> Tensor:
         assert batch.labels is not None
-        return Loss((forward(**batch.inputs) - batch.labels).square().sum(), len(batch))
+        total: Tensor = (forward(**batch.inputs) - batch.labels).square().sum()
+        return total
 
     def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
         answers: Tensor = forward(**batch.inputs)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
 from app.data.generated import Points, linear_law, two_clusters
-from app.finetune.tasks.base import Forward, Judged, Loss, Scores, Split, weighted_loss
+from app.finetune.tasks.base import Forward, Judged, Scores, Split, weighted_loss
 from app.finetune.tasks.linear_regression import LinearTask
 from app.models.linear import LinearModel
 from app.schema import LogisticRegression
@@ -53,11 +53,9 @@ class LogisticRegressionTask(LinearTask[LogisticRegression]):
         draw = {"train": 1, "dev": 2, "test": 3}[split]
         return two_clusters(self.middle, self.recipe.data.examples, self.recipe.seed + draw)
 
-    def loss(self, forward: Forward, batch: Batch) -> Loss:
+    def loss(self, forward: Forward, batch: Batch) -> Tensor:
         assert batch.labels is not None
-        return Loss(
-            F.binary_cross_entropy_with_logits(forward(**batch.inputs), batch.labels, reduction="sum"), len(batch)
-        )
+        return F.binary_cross_entropy_with_logits(forward(**batch.inputs), batch.labels, reduction="sum")
 
     def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
         logits: Tensor = forward(**batch.inputs)

@@ -15,7 +15,7 @@ from app.data.batch import Batch, DataSet
 from app.data.files import Columns, read_texts
 from app.data.text.encode import EncodedTexts, class_names
 from app.errors import DataError
-from app.finetune.tasks.base import Forward, Judged, Loss, Scores, Split, weighted_loss
+from app.finetune.tasks.base import Forward, Judged, Scores, Split, weighted_loss
 from app.finetune.tasks.encoder import TextTask
 from app.models import pretrained
 from app.schema import TextClassification
@@ -47,10 +47,10 @@ class TextClassificationTask(TextTask[TextClassification]):
     def model(self) -> nn.Module:
         return self.ready(pretrained.build_sequence_classifier(self.recipe.model, self.classes))
 
-    def loss(self, forward: Forward, batch: Batch) -> Loss:
+    def loss(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(**batch.inputs).logits
         assert batch.labels is not None
-        return Loss(F.cross_entropy(logits.float(), batch.labels, reduction="sum"), len(batch))
+        return F.cross_entropy(logits.float(), batch.labels, reduction="sum")
 
     def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
         logits = forward(**batch.inputs).logits.float()

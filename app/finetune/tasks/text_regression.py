@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from app.data.batch import Batch, DataSet
 from app.data.text.encode import EncodedTexts
 from app.errors import DataError, Problem
-from app.finetune.tasks.base import Forward, Judged, Loss, Scores, Split, weighted_loss
+from app.finetune.tasks.base import Forward, Judged, Scores, Split, weighted_loss
 from app.finetune.tasks.encoder import TextTask
 from app.models import pretrained
 from app.schema import TextRegression
@@ -59,9 +59,10 @@ class TextRegressionTask(TextTask[TextRegression]):
             self.shift = 0.0
         return self.ready(model)
 
-    def loss(self, forward: Forward, batch: Batch) -> Loss:
+    def loss(self, forward: Forward, batch: Batch) -> Tensor:
         assert batch.labels is not None
-        return Loss(self._off(self._answers(forward, batch), batch.labels).square().sum(), len(batch))
+        total: Tensor = self._off(self._answers(forward, batch), batch.labels).square().sum()
+        return total
 
     def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
         answers = self._answers(forward, batch)

@@ -19,7 +19,7 @@ from app.data.tags.schemes import OUTSIDE, spans_of
 from app.errors import DataError
 from app.finetune.metrics.entities import report_of
 from app.finetune.metrics.viterbi import best_tags
-from app.finetune.tasks.base import Forward, Judged, Loss, Scores, Split, weighted_loss
+from app.finetune.tasks.base import Forward, Judged, Scores, Split, weighted_loss
 from app.finetune.tasks.encoder import EncoderTask
 from app.models import pretrained
 from app.models.fetch import model_folder
@@ -63,13 +63,16 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
     def model(self) -> nn.Module:
         return self.ready(pretrained.build_token_classifier(self.recipe.model, self.names))
 
-    def loss(self, forward: Forward, batch: Batch) -> Loss:
+    def loss(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(**batch.inputs).logits
         assert batch.labels is not None
-        total = F.cross_entropy(
+        return F.cross_entropy(
             logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"
         )
-        return Loss(total, batch.counted)
+
+    def weight(self, batch: Batch) -> int:
+        """Return the words that have a tag to learn."""
+        return batch.counted
 
     def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
         """Log-probabilities of the words of each window; tags are chosen when a sentence is whole again."""

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by every build step that leaves the machine: the extra CA bundle and the package index, for this step only.
 # What it writes lies in /dev/shm, which is never part of a layer.
 

@@ -10,7 +10,7 @@ import pytest
 from app.benchmark.figure import Figure
 from app.benchmark.report.compare import differences, missing, require_comparable, text
 from app.benchmark.results import Result, write
-from app.cli.bench import bench
+from app.cli.bench import main as bench
 from app.errors import ConfigError
 from tests.benchmark.made import noisy, result
 

@@ -15,7 +15,7 @@ from app.benchmark.kernels.attention_adamw import Heads, optimizer
 from app.benchmark.limits import Limits
 from app.benchmark.steps import grid, measure
 from app.benchmark.steps.figures import compile_figures, step_figures
-from app.benchmark.steps.overhead import WITHOUT_END, lightning_overhead
+from app.benchmark.steps.overhead import WITHOUT_END, loop_overhead
 from app.benchmark.steps.peak_memory import PeakMemory
 from app.benchmark.timer import Timing
 from app.config import load
@@ -98,9 +98,9 @@ def test_compiling_pays_back_only_where_it_gains() -> None:
 
 def test_lightnings_own_cost_is_a_difference_of_neighbours() -> None:
     session = prepare(load("hello-linear", [*SETTINGS, "trainer.max_steps=4", *WITHOUT_END]))
-    found = lightning_overhead(session, CPU, seconds=0.3)
-    assert found.figures["Lightning"].value > 0 and found.figures["bare loop"].value > 0
-    assert found.figures["Lightning's own"].n == found.figures["bare loop"].n >= 1
+    found = loop_overhead(session, seconds=0.3)
+    assert found.figures["in the loop"].value > found.figures["step alone"].value > 0
+    assert found.figures["the loop's own"].n == found.figures["in the loop"].n >= 1
 
 
 def test_peak_memory_sees_an_allocation() -> None:

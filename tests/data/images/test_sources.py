@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from app.data.images.dataset import Images
-from app.data.images.sources import read_labelled, read_splits
+from app.data.images.sources import read_labelled, read_labelled_splits
 from app.errors import DataError
 
 
@@ -60,7 +60,7 @@ def test_only_train_is_the_training_part_of_a_torchvision_set(monkeypatch: pytes
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", Downloaded)
     name = "torchvision:MNIST"
-    found = read_splits({"train": name, "dev": name, "test": name}, side=5, channels=1)
+    found = read_labelled_splits({"train": name, "dev": name, "test": name}, side=5, channels=1)
     assert {split: int(images.pixels.max()) for split, images in found.items()} == {
         "train": 40,
         "dev": 200,
@@ -76,7 +76,7 @@ def test_the_problems_of_all_splits_are_reported_together(tmp_path: Path) -> Non
         (tmp_path / split / "a" / "1.png").write_bytes(b"no image")
     names = {split: str(tmp_path / split) for split in ("train", "dev", "test")}
     with pytest.raises(DataError) as caught:
-        read_splits(names, side=4, channels=1)
+        read_labelled_splits(names, side=4, channels=1)
     message = str(caught.value)
     assert len(caught.value.problems) == 3
     assert [part in message for part in ("train/a/1.png", "dev/a/1.png", "no such folder")] == [True] * 3

@@ -20,7 +20,7 @@ from app.data.batching import BatchSampler, BatchSpec, ShardedDataset
 from app.data.generated import linear_law, points_on
 from app.errors import ConfigError
 from app.finetune.distributed import processes
-from app.finetune.distributed.processes import Place
+from app.finetune.distributed.processes import Rank
 from app.runs import checkpoints
 from app.runs.folder import Run, find
 from app.runs.records import read_records
@@ -80,27 +80,27 @@ def test_a_share_of_no_examples_is_a_batch() -> None:
 )
 def test_another_number_of_processes_than_the_recipe_says_is_refused(settings: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        processes.check_number(config.load("hello-linear", settings), Place(0, 2, 0, 2))
+        processes.check_number(config.load("hello-linear", settings), Rank(0, 2, 0, 2))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         (["trainer.nodes=2"], "cannot be started from here"),
-        (["trainer.strategy=fsdp"], "fsdp splits a model over GPUs"),
+        (["trainer.strategy=fsdp"], "fsdp shards a model over GPUs"),
     ],
 )
 def test_what_cannot_be_started_is_refused(settings: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        processes.to_start(config.load("hello-linear", settings))
+        processes.processes_to_start(config.load("hello-linear", settings))
 
 
 def test_torchrun_has_started_the_processes_already(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = config.load("hello-linear", ["trainer.devices=2"])
-    assert processes.to_start(recipe) == 2
+    assert processes.processes_to_start(recipe) == 2
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    assert processes.place() == Place(1, 2, 1, 2) and processes.to_start(recipe) == 1
+    assert processes.this_rank() == Rank(1, 2, 1, 2) and processes.processes_to_start(recipe) == 1
 
 
 @pytest.mark.slow

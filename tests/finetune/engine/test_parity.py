@@ -40,7 +40,7 @@ def their_losses(recipe: Recipe, folder: Path) -> list[float]:
             module.p = 0.0
     batches = []
     for epoch in range(recipe.trainer.max_epochs):
-        session.train_loader.sampler.set_epoch(epoch)
+        session.train_loader.sampler.begin(epoch)
         batches += [{**batch.inputs, "labels": batch.labels} for batch in session.train_loader]
 
     class Same(Trainer):  # type: ignore[misc]

@@ -32,7 +32,7 @@ def test_waiting_for_data_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     session = prepare(load("hello-linear", [f"trainer.max_epochs={EPOCHS}"]))
     slowed(Points, "__getitem__", monkeypatch)
     session.fit()
-    assert session.watch.total_seconds >= EPOCHS * PAUSE
+    assert session.progress.total_seconds >= EPOCHS * PAUSE
 
 
 def test_evaluation_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from app.errors import ConfigError, DataError, RunError
-from app.finetune.engine.progress import Watch
-from app.finetune.engine.signals import STOP, Stopped
+from app.finetune.engine.progress import Progress
+from app.finetune.signals import STOP, Stopped
 from app.finetune.tasks import base
 from app.finetune.train import resume_run, train_recipe
 from app.runs import checkpoints
@@ -136,7 +136,7 @@ def test_a_signal_in_an_evaluation_repeats_only_that(
     run = find("hello-linear", tmp_path)
     assert checkpoints.step_of(checkpoints.steps(run.checkpoints)[-1]) == 3 * evaluation
     resumed = resume_run(run).run
-    same(final(resumed)["checkpoint"]["state_dict"], final(whole)["checkpoint"]["state_dict"])
+    same(final(resumed)["checkpoint"]["weights"], final(whole)["checkpoint"]["weights"])
     assert records(resumed) == records(whole)
     assert (resumed.model / "model.safetensors").read_bytes() == (whole.model / "model.safetensors").read_bytes()
 
@@ -215,9 +215,9 @@ def test_a_run_in_use_is_left_alone(whole: Run) -> None:
         resume_run(whole)
 
 
-def test_what_a_watch_counts_is_all_in_its_state() -> None:
-    plain = {name for name, value in vars(Watch("x", 1, 1)).items() if isinstance(value, (int, float, dict))}
-    assert plain - set(Watch("x", 1, 1).counted()) == {"steps", "every", "mark", "last_step"}
+def test_what_the_progress_counts_is_all_in_its_counters() -> None:
+    plain = {name for name, value in vars(Progress("x", 1, 1, [])).items() if isinstance(value, (int, float, dict))}
+    assert plain - set(Progress("x", 1, 1, []).counters()) == {"steps", "every", "mark"}
 
 
 def test_a_resumed_run_takes_as_many_threads_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app import config
-from app.finetune.engine.module import FineTuning
+from app.finetune.engine.fabric import Callee
 from app.finetune.train import resume_run, train_recipe
 from app.runs import checkpoints
 from app.runs.folder import find
@@ -47,16 +47,16 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     overrides = [*(small if name == "sentiment" else ()), *settings, *COMMON]
     recipe = config.load(name, overrides)
     whole = train_recipe(recipe, tmp_path / "whole").run
-    step, seen = FineTuning.training_step, [0]
+    forward, seen = Callee.forward, [0]
 
     def crashing(self: Any, *arguments: Any) -> Any:
-        seen[0] += 1
+        seen[0] += self.training
         if seen[0] == 2 * STEPS - 2:  # in the last step but one: the checkpoint is of step 4
             raise ZeroDivisionError
-        return step(self, *arguments)
+        return forward(self, *arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(FineTuning, "training_step", crashing)
+        patched.setattr(Callee, "forward", crashing)
         with pytest.raises(ZeroDivisionError):
             train_recipe(recipe, tmp_path / "resumed")
     broken = find(name, tmp_path / "resumed")

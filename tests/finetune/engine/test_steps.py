@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from app import schema
 from app.config import load
 from app.finetune.engine.adam import BLOCK, BlockedAdamW
-from app.finetune.engine.optimizers import build_optimizer, clip_gradients, factor, parameter_groups
+from app.finetune.engine.optimizers import build_optimizer, clip_gradients, learning_rate_factor, parameter_groups
 from app.finetune.session import prepare
 from app.models.trimmed_embedding import TrimmedEmbedding, restore_embeddings, trim_embeddings
 from tests.finetune.small_bert import small_bert
@@ -78,19 +78,19 @@ def test_each_optimizer_goes_downhill(name: Any) -> None:
     [("constant", 1.0, 1.0), ("linear", 0.55, 0.1), ("cosine", 0.55, 0.1), ("exponential", 0.1**0.5, 0.1)],
 )
 def test_schedules_start_at_one_and_end_at_their_final_share(name: Any, at_half: float, at_end: float) -> None:
-    at = factor(schema.Schedule(name=name, warmup=10, final=0.1), 110)
+    at = learning_rate_factor(schema.Schedule(name=name, warmup=10, final=0.1), 110)
     assert at(10) == pytest.approx(1.0)
     assert at(60) == pytest.approx(at_half)
     assert at(110) == pytest.approx(at_end)
 
 
 def test_warm_up_rises_in_a_straight_line_and_may_be_a_share() -> None:
-    steps = [factor(schema.Schedule(warmup=0.1), 50)(step) for step in range(6)]
+    steps = [learning_rate_factor(schema.Schedule(warmup=0.1), 50)(step) for step in range(6)]
     assert steps == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1.0])
 
 
 def test_inverse_square_root_falls_with_the_step() -> None:
-    at = factor(schema.Schedule(name="inverse_sqrt", warmup=100), 1000)
+    at = learning_rate_factor(schema.Schedule(name="inverse_sqrt", warmup=100), 1000)
     assert at(400) == pytest.approx(0.5)
 
 
@@ -220,15 +220,18 @@ def test_gradients_are_clipped_by_their_own_norm_and_not_that_of_fp16s_scaled_on
                 for parameter in group["params"]:
                     parameter.grad.div_(65536.0)
 
-    session = prepare(load("hello-linear", ["trainer.clip=1.0"]))
-    module, optimizer = session.module, torch.optim.SGD(session.model.parameters(), lr=0.1)
-    module.trainer = session.trainer
-    monkeypatch.setattr(session.trainer.precision_plugin, "scaler", Scaler(), raising=False)
-    monkeypatch.setattr(optimizer, "_step_supports_amp_scaling", True, raising=False)
-    module.weight = module.first_weight = 1.0
-    for parameter in session.model.parameters():
+    step = prepare(load("hello-linear", ["trainer.clip=1.0", "trainer.accelerator=cpu", "optimizer.name=sgd"])).step
+    clipped: list[torch.Tensor] = []
+    monkeypatch.setattr(step.fabric.strategy.precision, "scaler", Scaler(), raising=False)
+    monkeypatch.setattr(step.fabric.strategy, "optimizer_step", lambda _: clipped.extend(gradients()))
+    monkeypatch.setattr(step.optimizer, "_step_supports_amp_scaling", True, raising=False)
+
+    def gradients() -> list[torch.Tensor]:
+        return [p.grad.clone() for p in step.model.parameters() if p.grad is not None]
+
+    for parameter in step.model.parameters():
         parameter.grad = torch.full_like(parameter, 0.125 * 65536.0)
-    module.on_before_optimizer_step(optimizer)
-    for parameter in session.model.parameters():
-        assert parameter.grad is not None
-        torch.testing.assert_close(parameter.grad, torch.full_like(parameter, 0.125))
+    step.update()
+    for gradient in clipped:  # their norm is 0.25, so nothing is to be clipped
+        torch.testing.assert_close(gradient, torch.full_like(gradient, 0.125))
+    assert len(clipped) == 2

@@ -1,8 +1,8 @@
-"""SIGTERM and Ctrl-C: the training stops at once where that is safe, else at the end of the section where it is not.
+"""SIGTERM and Ctrl-C: stop at once if that is safe, else at the end of the section that must not be interrupted.
 
-The first signal raises `Stopped` in the main thread, out of whatever runs there: a long step, an evaluation. Between
-`hold` and `release` weights and optimizer are changing, or a checkpoint is being written; there the signal waits.
-A second Ctrl-C ends the process on the spot.
+The first signal raises `Stopped` in the main thread, out of whatever runs there: a long step, an evaluation. Inside
+`holding` weights and optimizer change, or a checkpoint is written; there the signal waits. A second Ctrl-C ends the
+process immediately.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(BaseException):
-    """A signal asked the process to end. No `Exception`, so that nothing on its way takes it for an error; no
-    `KeyboardInterrupt` either, which Lightning's Trainer would keep to itself."""
+    """A signal asked the process to end. Not an `Exception`, so that no handler on its way takes it for an error."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -28,11 +27,11 @@ class Stopped(BaseException):
 
 
 class Stop:
-    """What has been asked for, and whether it has to wait."""
+    """Which signal came, and whether it has to wait."""
 
     def __init__(self) -> None:
         self.signum = 0
-        """The signal that came; 0 is none."""
+        """The signal that came; 0 if none did."""
         self.held = 0
         self.active = False
         self.patient = False
@@ -42,10 +41,11 @@ class Stop:
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Take the signals over for the length of a block. Main thread only. A stop leaves it as SystemExit."""
+        """Handle the signals for the length of a block, in the main thread. A stop leaves the block as SystemExit."""
         before = {each: signal.getsignal(each) for each in SIGNALS}
         self.active = True
-        self.take_over()
+        for each in SIGNALS:
+            signal.signal(each, self._on_signal)
         try:
             yield
         except Stopped as stopped:
@@ -56,24 +56,13 @@ class Stop:
             self.signum = self.held = 0
             self.active = False
 
-    def take_over(self) -> None:
-        """Put our handlers in place again where a library has put its own there meanwhile."""
-        if self.active:
-            for each in SIGNALS:
-                signal.signal(each, self._on_signal)
-
     def hold(self) -> None:
-        """From here on a signal waits."""
+        """Let signals wait from here on."""
         self.held += 1
-
-    def release(self) -> None:
-        """Undo one `hold`. Raises Stopped where a signal came meanwhile and nothing else holds."""
-        self.held -= 1
-        self.check()
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """`hold` for the length of a block."""
+        """Let signals wait for the length of a block. Raises Stopped at its end if one came and nothing else holds."""
         self.hold()
         try:
             yield
@@ -82,7 +71,7 @@ class Stop:
         self.check()
 
     def check(self) -> None:
-        """Raise Stopped where a signal waits and nothing holds it."""
+        """Raise Stopped if a signal waits and nothing holds it."""
         if self.signum and not self.held:
             raise Stopped(self.signum)
 

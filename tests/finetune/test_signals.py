@@ -118,7 +118,7 @@ class Training:
 
 def assert_same(run: Run, whole: Run) -> None:
     """The same weights and records."""
-    ours, theirs = (checkpoints.load(checkpoints.steps(r.checkpoints)[-1])["state_dict"] for r in (run, whole))
+    ours, theirs = (checkpoints.load(checkpoints.steps(r.checkpoints)[-1])["weights"] for r in (run, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert (run.model / "model.safetensors").read_bytes() == (whole.model / "model.safetensors").read_bytes()
     ours, theirs = (
@@ -136,7 +136,7 @@ def test_a_signal_in_a_long_step_leaves_a_checkpoint(whole: Run, signum: int, co
     assert training.signal(signum) == code
     assert "app train --resume" in training.log.read_text()
     resumed = resume_run(training.run, ["trainer.log_every=2"]).run
-    ours, theirs = (checkpoints.load(checkpoints.steps(r.checkpoints)[-1])["state_dict"] for r in (resumed, whole))
+    ours, theirs = (checkpoints.load(checkpoints.steps(r.checkpoints)[-1])["weights"] for r in (resumed, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
@@ -181,7 +181,7 @@ def test_kills_at_random_moments_lose_at_most_one_interval(whole: Run, tmp_path:
     run = training.run
     if not run.manifest().get("finished"):
         run = resume_run(run).run
-    ours, theirs = (checkpoints.load(checkpoints.steps(r.checkpoints)[-1])["state_dict"] for r in (run, whole))
+    ours, theirs = (checkpoints.load(checkpoints.steps(r.checkpoints)[-1])["weights"] for r in (run, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert (run.model / "model.safetensors").read_bytes() == (whole.model / "model.safetensors").read_bytes()
     steps = [r["step"] for r in records.read_records(run.metrics) if "train/loss" in r]

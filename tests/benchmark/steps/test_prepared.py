@@ -1,4 +1,4 @@
-"""The bare loop makes the very steps that Lightning's Trainer makes."""
+"""The benchmark times the steps that the training loop makes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from app.benchmark.steps.bare import BareLoop, device_of, typical
+from app.benchmark.steps.prepared import PreparedStep, device_of, typical
 from app.config import load
 from app.data.batch import Batch
 from app.finetune.session import prepare
@@ -16,29 +16,28 @@ CPU = torch.device("cpu")
 SETTINGS = ["trainer.batch_size=50", "trainer.max_steps=6", "trainer.max_epochs=5", "trainer.precision=fp32"]
 
 
-def weights(settings: list[str], bare: bool) -> list[torch.Tensor]:
+def weights(settings: list[str], prepared: bool) -> list[torch.Tensor]:
     recipe = load("hello-linear", [*SETTINGS, *settings])
     session = prepare(recipe)
-    if bare:
-        loop = BareLoop.alone(session, CPU)
+    if prepared:
+        loop = PreparedStep(session)
         batches = iter(session.train_loader)
         for _ in range(6):
             loop.step([next(batches) for _ in range(recipe.trainer.accumulate)])
     else:
-        session.trainer.callbacks.clear()  # no progress bar
-        session.trainer.fit(session.module, session.train_loader)
+        session.fit()
     return [parameter.detach().clone() for parameter in session.model.parameters()]
 
 
-def test_steps_are_lightnings_bit_for_bit() -> None:
+def test_steps_are_those_of_the_training_bit_for_bit() -> None:
     settings = ["trainer.accumulate=3", "trainer.clip=0.5"]
-    for ours, theirs in zip(weights(settings, bare=True), weights(settings, bare=False)):
+    for ours, theirs in zip(weights(settings, prepared=True), weights(settings, prepared=False)):
         assert torch.equal(ours, theirs)
 
 
 def test_a_step_moves_the_weights_and_leaves_no_gradient() -> None:
     session = prepare(load("hello-linear", SETTINGS))
-    loop = BareLoop.alone(session, CPU)
+    loop = PreparedStep(session)
     before = [parameter.detach().clone() for parameter in session.model.parameters()]
     loop.step([next(iter(session.train_loader))])
     assert not any(torch.equal(old, new) for old, new in zip(before, session.model.parameters()))
@@ -47,11 +46,11 @@ def test_a_step_moves_the_weights_and_leaves_no_gradient() -> None:
 
 def test_the_loss_is_the_mean_and_moves_nothing() -> None:
     session = prepare(load("hello-linear", SETTINGS))
-    loop = BareLoop.alone(session, CPU)
+    loop = PreparedStep(session)
     batch = next(iter(session.train_loader))
     with torch.no_grad():
         loss = session.task.loss(session.model, batch)
-    assert abs(loop.loss([batch]) - float(loss.total) / loss.weight) < 1e-6
+    assert abs(loop.loss([batch]) - float(loss) / session.task.weight(batch)) < 1e-6
     assert loop.loss([batch]) == loop.loss([batch])
     assert session.model.training
 
@@ -89,16 +88,28 @@ class Scaler:
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_fp16s_factor_is_taken_out_once(fused: bool) -> None:
-    """As torch's own fused AdamW does, a fused optimizer leaves it to the module's hook."""
+def test_fp16s_factor_is_taken_out_once(fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with a fused optimizer, whose own step would divide by the factor after the clipping."""
     settings = [*SETTINGS, "trainer.clip=0.5"]
     found = []
     for scaler in (None, Scaler()):
         session = prepare(load("hello-linear", settings))
-        plugin: Any = session.trainer.precision_plugin
-        plugin.scaler = scaler
-        loop = BareLoop.alone(session, CPU)
-        loop.optimizer._step_supports_amp_scaling = fused
+        loop = PreparedStep(session)
+        precision: Any = session.fabric.strategy.precision
+        precision.scaler = scaler
+        if scaler:
+
+            def step_and_update(optimizer: Any, scaler: Scaler = scaler) -> None:
+                scaler.step(optimizer)
+                scaler.update()
+
+            def scaled(loss: torch.Tensor, _: Any, scaler: Scaler = scaler) -> None:
+                torch.autograd.backward(scaler.scale(loss))
+
+            monkeypatch.setattr(precision, "backward", scaled)
+            monkeypatch.setattr(session.fabric.strategy, "optimizer_step", step_and_update)
+        optimizer: Any = session.step.optimizer
+        optimizer._step_supports_amp_scaling = fused
         for batch, _ in zip(session.train_loader, range(3)):
             loop.step([batch])
         found.append([parameter.detach().clone() for parameter in session.model.parameters()])
@@ -108,14 +119,14 @@ def test_fp16s_factor_is_taken_out_once(fused: bool) -> None:
 def test_the_loss_is_that_of_the_graph_that_trains() -> None:
     """A compiler makes one graph for training and one without gradients, and only the first is ever stepped."""
     session = prepare(load("hello-linear", SETTINGS))
-    loop = BareLoop.alone(session, CPU)
+    loop = PreparedStep(session)
     batch = next(iter(session.train_loader))
     right = loop.loss([batch])
 
     def wrong_where_it_trains(**inputs: Any) -> Any:
         return session.model(**inputs) + float(torch.is_grad_enabled())
 
-    session.module.compiled.append(wrong_where_it_trains)
+    session.step.forward = wrong_where_it_trains
     assert loop.loss([batch]) != pytest.approx(right, rel=1e-3)
 
 

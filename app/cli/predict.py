@@ -1,0 +1,42 @@
+"""`app predict RUN [FILE]`: the model of a run over new data, one JSON object a line.
+
+app predict sentiment reviews.txt
+echo "What a film!" | app predict sentiment
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from app.cli.arguments import FILE, add_run
+from app.fileio import as_json
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of `app predict`."""
+    about = "Apply the model of a run to a file or stdin and print one JSON object a line."
+    parser = argparse.ArgumentParser(prog="app predict", description=about)
+    add_run(parser)
+    parser.add_argument(
+        "file",
+        nargs="?",
+        default="-",
+        metavar=FILE,
+        help=".txt, .tsv, .csv or .jsonl; - is stdin, one text a line (default)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Predict, and print the lines in the order of the input."""
+    options = parser().parse_args(argv)
+
+    from app.runs.folder import find
+
+    run = find(options.run, options.runs)
+    from app.finetune.evaluate import predict_lines
+
+    for line in predict_lines(run, None if options.file == "-" else options.file):
+        print(as_json(line))
+    return 0
