@@ -57,12 +57,12 @@ def workspace_task(iterable: tuple[str, ...] = (), **help: str) -> Callable[[Cal
 def the_workspace(backend: str, variant: str, gpus: str, dry: bool, preflight: bool = False) -> Workspace:
     """The workspace that the common options ask for."""
     from app.host.backends.runner import Runner
-    from app.host.plan.choose import Wishes
+    from app.host.plan.choose import Request
     from app.host.workspace import open_workspace
     from app.host.world import World
 
     world = World()
-    return open_workspace(Wishes.of(world.env, variant, backend, gpus), Runner(dry), world, preflight=preflight)
+    return open_workspace(Request.of(world.env, variant, backend, gpus), Runner(dry), world, preflight=preflight)
 
 
 def run(workspace: Workspace, *argv: str) -> int:
@@ -196,7 +196,7 @@ def doctor(
     """Say whether this machine can run the workspace, and what to type where it cannot."""
     from app.host.checks.preflight import doctor as examine
     from app.host.explain import answer, text_of
-    from app.host.plan.choose import Wishes
+    from app.host.plan.choose import Request
     from app.host.world import World
 
     if explain:
@@ -204,7 +204,7 @@ def doctor(
         print(known or "nothing is known about this message")
         return 0 if known else 1
     world = World()
-    return examine(Wishes.of(world.env, variant, backend, gpus), world, json, strict)
+    return examine(Request.of(world.env, variant, backend, gpus), world, json, strict)
 
 
 def _beside_the_engine(backend: str) -> str:
@@ -273,11 +273,11 @@ def clean(
     """Remove what the project made: environment and containers; runs, caches and images only if told."""
     from app.host.backends.clean import agreed, removal, remove
     from app.host.backends.runner import Runner, say
-    from app.host.probe.machine import ROOT, look
+    from app.host.probe.machine import ROOT, detect
     from app.host.world import World
 
     world = World()
-    what = removal(world, look(world), ROOT, runs, cache, images)
+    what = removal(world, detect(world), ROOT, runs, cache, images)
     if not what:
         say("there is nothing to remove")
         return 0

@@ -22,9 +22,9 @@ sys.path.insert(0, str(ROOT))
 from app.errors import WorkspaceError  # noqa: E402
 from app.host.backends import commands  # noqa: E402
 from app.host.backends.build_inputs import build_inputs  # noqa: E402
-from app.host.plan.choose import Plan, Wishes, choose  # noqa: E402
-from app.host.plan.wheels import reachable, within_reach  # noqa: E402
-from app.host.probe.machine import Host, look  # noqa: E402
+from app.host.plan.choose import Plan, Request, choose  # noqa: E402
+from app.host.plan.wheels import fetch_obstacle, with_fallback  # noqa: E402
+from app.host.probe.machine import Host, detect  # noqa: E402
 from app.host.world import World  # noqa: E402
 
 # Apart from `invoke up`'s project: each would otherwise replace the other's container.
@@ -56,11 +56,11 @@ def overlay(plan: Plan, host: Host, inputs: commands.BuildInputs) -> dict[str, A
 
 def main() -> int:
     world = World()
-    host = look(world)
+    host = detect(world)
     try:
-        plan = choose(host, Wishes.of(os.environ, None, "docker", None))
+        plan = choose(host, Request.of(os.environ, None, "docker", None))
         if not world.run(["docker", "image", "inspect", commands.image_name(plan, host)]).ok:
-            plan, warning = within_reach(plan, ROOT, partial(reachable, ca_bundle=host.ca_bundle))
+            plan, warning = with_fallback(plan, ROOT, partial(fetch_obstacle, ca_bundle=host.ca_bundle))
             plan = replace(plan, warnings=(*plan.warnings, *([warning] if warning else [])))
         inputs = build_inputs(world, host, ROOT, plan.variant, "dev", plan.base_image)
     except WorkspaceError as error:

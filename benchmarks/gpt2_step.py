@@ -1,10 +1,10 @@
-"""The training step of GPT-2 124M at batch 12 x 1,024, beside what the card can do. For a GPU.
+"""Time the training step of GPT-2 124M at batch 12 x 1,024, next to the card's limits. Needs a GPU.
 
     python -m benchmarks.gpt2_step                       # bf16 compiled and the other settings, five minutes
     python -m benchmarks.gpt2_step --budget 60s trainer.compile=false
 
-The weights are random: a step costs the same. So that the tables have GPT-2's 50,257 rows without its tokenizer, the
-text is read as bytes and the rest of the vocabulary goes unused.
+The weights are random, which does not change the cost of a step. The text is read as bytes by a tokenizer made here,
+with unused entries up to GPT-2's vocabulary of 50,257, so that the embedding has its size without its tokenizer.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.benchmark import benchmark, results
+from app.benchmark import results, suite
 from app.benchmark.budget import Budget, parse_seconds
-from app.benchmark.report import markdown, page
+from app.benchmark.report import html, markdown
 from app.fileio import write_text
-from benchmarks.peers import RESULTS, TEXT
+from benchmarks.summary import DATA, RESULTS
 
 VOCABULARY = 50_257
 SETTINGS = (
@@ -29,36 +29,37 @@ SETTINGS = (
 
 
 def byte_tokenizer(folder: Path, size: int = VOCABULARY) -> Path:
-    """A folder with a tokenizer of bytes whose vocabulary has `size` entries."""
+    """Write a tokenizer of bytes with a vocabulary of `size` entries into a folder, and return the folder."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = [*bytes_, *(f"<unused {number}>" for number in range(size - len(bytes_)))]
-    tokenizer = Tokenizer(models.BPE(vocab={word: place for place, word in enumerate(words)}, merges=[]))
+    tokenizer = Tokenizer(models.BPE(vocab={word: number for number, word in enumerate(words)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    write_text(folder / "config.json", '{"model_type": "gpt2"}\n')  # a folder without one is no model's
+    write_text(folder / "config.json", '{"model_type": "gpt2"}\n')  # a model folder must have one
     return folder
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, write the result as JSON, Markdown and HTML, and print it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpt2_step", description=__doc__)
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.add_argument("--budget", default="300s", metavar="TIME")
-    parser.add_argument("--data", type=Path, default=TEXT, help="a text file")
+    parser.add_argument("--data", type=Path, default=DATA / "tinyshakespeare" / "input.txt", help="a text file")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_intermixed_args(argv)
     with tempfile.TemporaryDirectory() as scratch:
         tokenizer = byte_tokenizer(Path(scratch, "tokenizer"))
         settings = [*SETTINGS, f"model.tokenizer={tokenizer}", f"data.train={options.data}", *options.overrides]
-        result = benchmark.run(["gpt2"], settings, Budget(parse_seconds(options.budget)))
+        result = suite.run(["gpt2"], settings, Budget(parse_seconds(options.budget)))
     name = re.sub(r"[^a-z0-9]+", "-", result.hardware["device"].lower()).strip("-")
     stem = options.out / f"{result.made[:10]}-gpt2-{name}"
     results.write(result, stem.with_suffix(".json"))
-    write_text(stem.with_suffix(".md"), markdown.markdown(result))
-    write_text(stem.with_suffix(".html"), page.page(result))
-    print(markdown.terminal(result))
+    write_text(stem.with_suffix(".md"), markdown.to_markdown(result))
+    write_text(stem.with_suffix(".html"), html.to_html(result))
+    print(markdown.to_text(result))
     print(f"\n{stem}.json, .md, .html")
 
 

@@ -1,4 +1,4 @@
-"""Time for a whole benchmark: what is left, and what was left out for lack of it."""
+"""The time that a benchmark may take: what is left of it, and what was skipped and why."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 def parse_seconds(text: str) -> float:
-    """`60`, `60s`, `2m` or `1h` in seconds. Raises ConfigError."""
+    """Return the seconds in `60`, `60s`, `2m` or `1h`. Raises ConfigError if the text is anything else, or zero."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)", text.strip())
     if match is None or float(match[1]) == 0:
         raise ConfigError(
-            Problem(f"--budget {text!r} is no time", "give seconds or minutes: --budget 60s, --budget 5m")
+            Problem(f"--budget {text!r} is not a time", "give seconds or minutes: --budget 60s, --budget 5m")
         )
     return float(match[1]) * _UNITS[match[2]]
 
 
 class Budget:
-    """Counts down from `started` (of `time.monotonic`), or from the moment it is made."""
+    """Counts down `seconds` from `started` (of `time.monotonic`), or from now, and collects what was skipped."""
 
     def __init__(self, seconds: float, started: float | None = None, skipped: list[Skipped] | None = None) -> None:
         self.seconds = seconds
@@ -32,7 +32,7 @@ class Budget:
         self._start = time.monotonic() if started is None else started
 
     def part(self, seconds: float) -> Budget:
-        """A budget of at most `seconds` within this one, with the same list of what was left out."""
+        """Return a budget of at most `seconds` within this one. Both collect what was skipped in the same list."""
         return Budget(max(0.0, min(seconds, self.left)), skipped=self.skipped)
 
     @property
@@ -44,19 +44,19 @@ class Budget:
         return self.seconds - self.used
 
     def skip(self, name: str, reason: str) -> None:
-        """Note that `name` was not measured, and why."""
+        """Record that `name` was not measured, and why."""
         self.skipped.append(Skipped(name, reason))
 
     @contextmanager
     def guard(self, name: str) -> Iterator[None]:
-        """Go on after a RuntimeError, such as memory that ran out, and note `name` as skipped for it."""
+        """Catch a RuntimeError of the block, such as one for lack of memory, and record `name` as skipped for it."""
         try:
             yield
         except RuntimeError as error:
             self.skip(name, first_line(error))
 
     def allows(self, name: str, seconds: float) -> bool:
-        """Whether `seconds` are left; notes `name` as skipped where they are not."""
+        """Return whether `seconds` are left; if not, record `name` as skipped for lack of time."""
         if self.left >= seconds:
             return True
         left = f"{max(self.left, 0):.0f} s of its {self.seconds:.0f} s were left"

@@ -1,4 +1,4 @@
-"""A number with everything that it needs to be understood: unit, spread, count and limit."""
+"""A measured number with what it takes to understand it: unit, spread, count and limit."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Better = Literal["higher", "lower"]
 
 @dataclass(frozen=True)
 class Limit:
-    """The best a figure could be on this machine, in the figure's unit, and where that comes from.
+    """The best value that a figure could have on this machine, in the figure's unit, and the source of that value.
 
-    `value` is None where no limit is known; `source` then says why. `ceiling`: a limit to stay under, as memory is, and
-    not one to come near.
+    `value` is None if no limit is known; `source` then says why. `ceiling`: the figure should stay below the limit, as
+    memory does, instead of coming close to it.
     """
 
     value: float | None
@@ -27,7 +27,7 @@ class Limit:
 class Figure:
     """One number: its unit, its spread (`low` to `high`: 10th to 90th percentile of `n` samples) and its limit.
 
-    `n` is 1 for what was read or counted once, and 0 for an estimate, which lies anywhere in its spread.
+    `n` is 1 for a number that was read or counted once, and 0 for an estimate, which lies anywhere in its spread.
     """
 
     value: float
@@ -40,7 +40,7 @@ class Figure:
 
     @property
     def share(self) -> float | None:
-        """How near the value is to its limit: 1 is at the limit. None where no limit is known, or it is 0."""
+        """The value relative to its limit: 1 is at the limit. None if no limit is known, or if either is 0."""
         if not self.limit.value or not self.value:
             return None
         rises = self.better == "higher" or self.limit.ceiling
@@ -53,7 +53,7 @@ class Figure:
 
 
 def rate(amount: float, unit: str, timing: Timing, limit: Limit) -> Figure:
-    """`amount` a call, as a rate: more is better. The slow end of the times is the low end of the rates."""
+    """Return `amount` a call as a rate; higher is better. The longest times are the lowest rates."""
     return Figure(
         value=amount / timing.median,
         unit=unit,
@@ -65,24 +65,24 @@ def rate(amount: float, unit: str, timing: Timing, limit: Limit) -> Figure:
     )
 
 
-def duration(timing: Timing, limit: Limit, scale: float = 1e3, unit: str = "ms") -> Figure:
-    """A time a call, in milliseconds unless told otherwise: less is better."""
-    return Figure(timing.median * scale, unit, timing.p10 * scale, timing.p90 * scale, timing.n, limit, "lower")
+def duration(timing: Timing, limit: Limit) -> Figure:
+    """Return the time a call takes, in ms; lower is better."""
+    return Figure(timing.median * 1e3, "ms", timing.p10 * 1e3, timing.p90 * 1e3, timing.n, limit, "lower")
 
 
 def single(value: float, unit: str, limit: Limit, better: Better = "lower") -> Figure:
-    """A number read once (a size, a compilation): its spread is itself, and `n` says so."""
+    """Return a number that was read once, such as a size or a compilation time. Its spread is the value itself."""
     return Figure(value, unit, value, value, 1, limit, better)
 
 
 def counted(value: float, unit: str, how: str) -> Figure:
-    """A number that was counted: exact, and without a limit. `how`: by what rule."""
+    """Return a number that was counted: exact, and without a limit. `how`: the rule of counting."""
     return single(value, unit, Limit(None, how))
 
 
 @dataclass(frozen=True)
 class Work:
-    """One call: the time it takes (ms), and the operations (FLOP) and bytes (B) that it is counted as, where it is."""
+    """One call's time (ms), and its operations (FLOP) and memory traffic (B) if they were counted."""
 
     time: Figure
     operations: Figure | None = None
@@ -101,7 +101,7 @@ class Work:
         return self.traffic.value if self.traffic else 0.0
 
 
-def work(timing: Timing, flops: float, moved: float, limit: Limit) -> Work:
-    """A kernel's work; `limit` is that of its time, in ms."""
+def kernel_work(timing: Timing, flops: float, moved: float, limit: Limit) -> Work:
+    """Return a kernel's work; `limit` is that of its time, in ms."""
     how = "counted as the kernel's shape says"
     return Work(duration(timing, limit), counted(flops, "FLOP", how), counted(moved, "B", how))

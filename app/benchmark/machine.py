@@ -1,4 +1,4 @@
-"""What was measured on: the hardware that must agree for two results to compare, the versions, and the card's state."""
+"""The machine of a benchmark: the hardware on which its figures depend, the versions, and the state of the card."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ T = TypeVar("T")
 
 
 def pick_device() -> torch.device:
-    """The device that training takes: the first CUDA device, else the CPU."""
+    """Return the device that training uses: the first CUDA device, else the CPU."""
     return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def device_name(device: torch.device) -> str:
-    """The card as the driver calls it, or the processor as the kernel does."""
+    """Return the driver's name of the card, or the kernel's name of the processor."""
     if device.type == "cuda":
         return str(_properties(device).name)
     return _processor()
 
 
 def device_memory(device: torch.device) -> int:
-    """Bytes of memory: the card's, or the machine's."""
+    """Return the bytes of memory of the card, or of the machine."""
     if device.type == "cuda":
         return int(_properties(device).total_memory)
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def hardware(device: torch.device) -> dict[str, str]:
-    """What a figure depends on before any software: device, memory, threads, cache."""
+    """Return the hardware on which figures depend; two results can be compared if it agrees."""
     facts = {
         "device": device_name(device),
         "memory": f"{device_memory(device) / _GIB:.1f} GiB",
@@ -53,7 +53,7 @@ def hardware(device: torch.device) -> dict[str, str]:
 
 
 def software(device: torch.device) -> dict[str, str]:
-    """Versions of what ran."""
+    """Return the versions of Python, the system, the packages and CUDA."""
     versions = {"python": platform.python_version(), "system": f"{platform.system()} {platform.release()}"}
     for package in _PACKAGES:
         try:
@@ -68,7 +68,7 @@ def software(device: torch.device) -> dict[str, str]:
 
 
 def last_level_cache() -> int:
-    """Bytes of the first processor's largest cache, 0 where the kernel does not say."""
+    """Return the bytes of the first processor's largest cache; 0 if the kernel does not report it."""
     sizes = [0]
     for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
         text = index.read_text().strip()
@@ -77,7 +77,7 @@ def last_level_cache() -> int:
 
 
 def state(device: torch.device) -> dict[str, str]:
-    """Clocks, temperature, power and throttling of a card now; for a CPU its load. Says why where nothing answers."""
+    """Return clocks, temperature, power and throttling of a card now, or the load of a CPU; if unknown, the reason."""
     if device.type != "cuda":
         return {"load": f"{os.getloadavg()[0]:.2f} runnable threads over the last minute"}
     try:
@@ -87,7 +87,7 @@ def state(device: torch.device) -> dict[str, str]:
 
 
 def pcie_link(device: torch.device) -> tuple[int, int] | None:
-    """Generation and lanes of the card's PCIe link, or None where NVML does not say."""
+    """Return generation and lanes of the card's PCIe link; None if NVML does not report them."""
 
     def ask(nvml: Any, handle: Any) -> tuple[int, int]:
         generation = nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle)  # the current one drops when the card idles
@@ -100,7 +100,7 @@ def pcie_link(device: torch.device) -> tuple[int, int] | None:
 
 
 class _NvmlError(Exception):
-    """NVML is not there or does not answer."""
+    """NVML is not installed, or does not answer."""
 
 
 def _ask_nvml(device: torch.device, ask: Callable[[Any, Any], T]) -> T:
@@ -121,7 +121,7 @@ def _ask_nvml(device: torch.device, ask: Callable[[Any, Any], T]) -> T:
 
 
 def nvml_state(nvml: Any, handle: Any) -> dict[str, str]:
-    """What NVML says of one card, each fact for itself: a virtual card answers some and refuses others."""
+    """Return the state of one card. Each fact is asked for separately: a virtual card answers only some questions."""
     questions: dict[str, Callable[[], str]] = {
         "graphics clock": lambda: f"{nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)} MHz",
         "memory clock": lambda: f"{nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM)} MHz",
@@ -156,7 +156,7 @@ def _throttling(bits: int) -> str:
 
 
 def _nvml_handle(nvml: Any, device: torch.device) -> Any:
-    """NVML counts every card of the machine, CUDA those it may see; the UUID is the same for both."""
+    """Return NVML's handle of a CUDA device, by UUID if there is one: NVML numbers all cards, CUDA the visible ones."""
     uuid = getattr(_properties(device), "uuid", None)  # torch 2.4 and later
     if uuid is not None:
         return nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")

@@ -1,8 +1,8 @@
-"""What a benchmark leaves behind: figures with unit, limit and spread, and the file they are kept in.
+"""The result of a benchmark: figures with unit, limit and spread, and the JSON file that holds them.
 
-`bench.json` is one `Result`. `BENCHMARK_VERSION` goes up whenever a figure starts to mean something else, so that
-`app bench compare` never sets two different things side by side. Every number in the file is in a `Figure`, but for the
-version itself and the seconds that the run was given and took.
+`bench.json` is one `BenchmarkResult`. `BENCHMARK_VERSION` goes up whenever a figure starts to mean something else, so
+that `app bench compare` never compares two different things. Every number in the file is in a `Figure`, except for the
+version itself and the seconds that the benchmark was given and took.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BENCHMARK_VERSION = 2
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel at one shape. `figures` is what is shown of it; its work is what the roofline is drawn from."""
+    """One kernel at one shape. The tables show its `figures`; the roofline is drawn from its `work`."""
 
     name: str
     group: Literal["matmul", "memory", "transfer", "attention", "optimizer", "data", "loop", "trainer"]
@@ -36,31 +36,39 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Gate:
-    """Whether a step's loss agrees with float32's, which is the limit of `loss`; `away` is by how much of it, in %, and
-    its limit what is allowed."""
+    """A correctness gate: whether a step's loss agrees with that of the eager float32 step."""
 
     loss: Figure
+    """Its limit is float32's loss."""
     away: Figure
+    """Distance from float32's loss, in % of it. Its limit is the largest distance allowed."""
+
+    @classmethod
+    def of(cls, loss: float, reference: float, tolerance: float) -> Gate:
+        """Return the gate |loss - reference| <= tolerance * |reference|; `reference` is float32's loss."""
+        away = abs(loss - reference) / max(abs(reference), 1e-6)
+        allowed = Limit(100 * tolerance, "what the precision's rounding explains", ceiling=True)
+        eager = Limit(reference, "the eager float32 step's, on the same batch")
+        return cls(single(loss, "mean loss", eager), single(100 * away, "%", allowed))
 
     @property
     def passed(self) -> bool:
         return self.away.limit.value is not None and self.away.value <= self.away.limit.value
 
-
-def gate(loss: float, reference: float, tolerance: float) -> Gate:
-    """Hold a loss to float32's: |loss - reference| <= tolerance * |reference|."""
-    away = abs(loss - reference) / max(abs(reference), 1e-6)
-    allowed = Limit(100 * tolerance, "what the precision's rounding explains", ceiling=True)
-    eager = Limit(reference, "the eager float32 step's, on the same batch")
-    return Gate(single(loss, "mean loss", eager), single(100 * away, "%", allowed))
+    @property
+    def text(self) -> str:
+        """Both losses, their distance and the distance allowed, as a phrase."""
+        losses = f"loss {self.loss.value:.6g} against {self.loss.limit.value:.6g} in float32"
+        return f"{losses}: {self.away.value:.2g}% away, {self.away.limit.value:.2g}% allowed"
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """One recipe's training step in one precision, eager or compiled.
 
-    The operations of `work` are the model's own on useful tokens; its bytes are every operator's inputs and outputs
-    once, as eager PyTorch moves them: of a compiled step no more than an upper bound. `operators`: those dispatched.
+    The operations of `work` are the model's own on useful tokens. Its traffic counts the inputs and outputs of every
+    operator once, as eager PyTorch moves them, which for a compiled step is an upper bound. `operators`: those that the
+    eager step dispatches.
     """
 
     recipe: str
@@ -77,8 +85,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What goes one way of the time of a step with its wait for data, in %."""
+class TimeShare:
+    """The share of a step's time, its wait for data included, that has one cause; in %."""
 
     bound: Literal["compute", "memory", "launch", "input", "padding"]
     share: Figure
@@ -86,7 +94,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Lever:
-    """Something to change, and how many times faster the step is then expected to be (`measured`: was seen to be)."""
+    """A setting to change, and how many times as fast the step then is: measured, or at most as an estimate."""
 
     what: str
     gain: Figure
@@ -95,10 +103,10 @@ class Lever:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What holds a recipe's step back, and what to do first."""
+    """What bounds a recipe's step, and which settings would make it faster."""
 
     step: str
-    parts: tuple[Part, ...]
+    parts: tuple[TimeShare, ...]
     levers: tuple[Lever, ...]
     sentence: str
 
@@ -113,12 +121,13 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Noise:
-    """What the machine does to a measurement of one thing against itself, in %: 0 is best, the limit what is believed.
+    """How much the machine disturbs a measurement of one call against itself, in %. 0 is best; above its limit a figure
+    is not believed.
 
-    Each is the worst of `n` checks, spread from the best to the worst. ratio: medians of the same call timed as A and B
-    in turns, as distance from 1. spread: p10 to p90 over the median. drift: the same call at the start and at the end.
-    waited: part of the time in which a thread of ours could run and was not let (None where the kernel does not say).
-    stolen: part of the machine's time the hypervisor gave to others.
+    Each is the worst of `n` samples, spread from the best to the worst. ratio: distance from 1 of the medians of the
+    same call timed as A and B in turns. spread: 10th to 90th percentile over the median. drift: the same call at the
+    start and at the end. waited: share of the time in which a thread of this process was ready and did not run.
+    stolen: share of the machine's time that the hypervisor gave to others. None if the kernel keeps no count.
     """
 
     ratio: Figure
@@ -134,13 +143,13 @@ class Noise:
 
     @property
     def level(self) -> float:
-        """A difference between two runs that is a smaller share than this means nothing."""
+        """The noise as a share: a smaller difference between two results means nothing."""
         return max(self.ratio.value, self.drift.value) / 100
 
 
 @dataclass(frozen=True)
-class Result:
-    """Everything one `app bench` found. `hardware` is what must agree for two results to be compared."""
+class BenchmarkResult:
+    """Everything that one `app bench` measured. Two results can be compared if their `hardware` agrees."""
 
     benchmark_version: int
     made: str
@@ -155,28 +164,28 @@ class Result:
     used_seconds: float
     measured_peaks: Mapping[str, Figure]
     kernels: tuple[Kernel, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[TrainingStep, ...]
     diagnoses: tuple[Diagnosis, ...]
     skipped: tuple[Skipped, ...]
 
     @property
     def command(self) -> str:
-        """What measures this again."""
+        """The command that measures this again."""
         recipes = [f"--recipe {recipe}" for recipe in self.recipes]
         return " ".join(["app bench", *recipes, *self.overrides, f"--budget {self.budget_seconds:.0f}s"])
 
 
-_ADAPTER = TypeAdapter(Result)
+_ADAPTER = TypeAdapter(BenchmarkResult)
 _FIX = "give a bench.json that `app bench` wrote"
 
 
-def write(result: Result, path: Path) -> None:
-    """Keep a result as JSON, whole or not at all."""
+def write(result: BenchmarkResult, path: Path) -> None:
+    """Write a result as JSON, atomically."""
     write_bytes(path, _ADAPTER.dump_json(result, indent=1) + b"\n")
 
 
-def read(path: Path) -> Result:
-    """A kept result. Raises DataError where the file is not one."""
+def read(path: Path) -> BenchmarkResult:
+    """Return the result in a file. Raises DataError if it cannot be read, or is not a result of this version."""
     try:
         return _ADAPTER.validate_json(path.read_bytes())
     except OSError as error:
@@ -186,25 +195,25 @@ def read(path: Path) -> Result:
             what = f"the result is of benchmark version {version}; this version, {BENCHMARK_VERSION}, cannot read it"
             raise DataError(Problem(what, "measure again: app bench", str(path))) from None
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        what = f"this is not a benchmark result: {place}: {first['msg']}"
+        field = ".".join(map(str, first["loc"])) or "the file"
+        what = f"this is not a benchmark result: {field}: {first['msg']}"
         raise DataError(Problem(what, _FIX, str(path))) from None
 
 
 def _version_of(path: Path) -> int | None:
-    """The version that a file says it is of, whatever else is in it."""
+    """Return the `benchmark_version` in a JSON file, whatever else is in it; None if it has none."""
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except ValueError:
         return None
-    version = found.get("benchmark_version") if isinstance(found, dict) else None
+    version = content.get("benchmark_version") if isinstance(content, dict) else None
     return version if isinstance(version, int) else None
 
 
-def figures(result: Result) -> dict[str, Figure]:
-    """Every figure of a result by one name, for comparing: `matmul bf16 2048x2048x2048 rate`."""
+def named_figures(result: BenchmarkResult) -> dict[str, Figure]:
+    """Return every figure of a result by a unique name, such as `matmul bf16 2048x2048x2048 rate`."""
     named = {f"peak {precision}": figure for precision, figure in result.measured_peaks.items()}
-    measured: tuple[Kernel | Step, ...] = (*result.kernels, *result.steps)
+    measured: tuple[Kernel | TrainingStep, ...] = (*result.kernels, *result.steps)
     for item in measured:
         named |= {f"{item.name} {key}": figure for key, figure in item.figures.items()}
     return named

@@ -1,9 +1,9 @@
-"""Time calls so that the figures can be compared: warmed up, interleaved, with their spread.
+"""Time calls so that their times can be compared: warmed up, interleaved, with their spread.
 
     timings = measure({"a": first, "b": second}, clock_for(device), seconds=4)
     timings["a"].median      # seconds a call
 
-Calls are timed in rounds, A B A B, so that a machine that slows down slows all of them down alike.
+Calls are timed in rounds, A B A B, so that a machine that slows down affects all of them equally.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import torch
 Call = Callable[[], object]
 K = TypeVar("K", bound=Hashable)
 
-# A sample shorter than this would be mostly the clock's own cost and jitter (about 50 ns to read, 10 us to be woken).
+# A shorter sample would mostly measure the clock itself: about 50 ns to read it, 10 us of scheduling jitter.
 LEAST_SAMPLE_SECONDS = 1e-3
-# Warm-up has ended when two windows in a row agree this well.
+# Warm-up ends as soon as the medians of two consecutive windows of samples differ by at most this share.
 WARM_WINDOW = 5
 WARM_TOLERANCE = 0.02
 LEAST_ROUNDS, MOST_ROUNDS = 5, 200
@@ -29,9 +29,9 @@ LEAST_ROUNDS, MOST_ROUNDS = 5, 200
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds one call takes: median, 10th and 90th percentile over `n` samples, after `warm_up` calls.
+    """Seconds that one call takes: median, 10th and 90th percentile of `n` samples, after `warm_up` calls.
 
-    `flat` is whether the warm-up ended because the times had settled, and not because its time was over.
+    `settled`: whether the warm-up ended because the times had settled, and not because its time was over.
     """
 
     median: float
@@ -39,17 +39,19 @@ class Timing:
     p90: float
     n: int
     warm_up: int = 0
-    flat: bool = True
+    settled: bool = True
 
 
 class Clock(Protocol):
-    """Times `repeats` calls in a row; returns seconds a call."""
+    """Something that times calls."""
 
-    def seconds(self, call: Call, repeats: int) -> float: ...
+    def seconds(self, call: Call, repeats: int) -> float:
+        """Call `repeats` times in a row and return the seconds of one call."""
+        ...
 
 
 class HostClock:
-    """The monotonic clock, for work that ends when the call returns."""
+    """The host's monotonic clock, for work that is finished when the call returns."""
 
     def seconds(self, call: Call, repeats: int) -> float:
         start = time.perf_counter_ns()
@@ -59,10 +61,10 @@ class HostClock:
 
 
 class CudaClock:
-    """Device events, which do not count the time from the device to the host.
+    """CUDA events, which leave out the time that the host takes to notice the end.
 
-    With `flush`, twice the L2 cache is overwritten before each sample and a sample is one call: a kernel then finds its
-    inputs in memory, as it does in a model. Training steps are not flushed: what they leave in the cache is theirs.
+    With `flush`, the L2 cache is overwritten before each sample and a sample is one call: a kernel then reads its
+    inputs from memory, as it does in a model. Training steps are not flushed: the cache holds what the last one left.
     """
 
     def __init__(self, device: torch.device, flush: bool) -> None:
@@ -85,9 +87,9 @@ class CudaClock:
 
 
 class EnqueueClock:
-    """The host's time to hand work to a device that goes on without it; `wait` lets the device finish.
+    """The host's time to enqueue work on a device that runs asynchronously; `wait` blocks until the device is idle.
 
-    A sample is one call: behind many of them the queue is full, and the host waits for the device after all.
+    A sample is one call: after many of them the queue is full and the host waits for the device.
     """
 
     def __init__(self, wait: Call) -> None:
@@ -101,7 +103,7 @@ class EnqueueClock:
 
 
 def clock_for(device: torch.device, flush: bool = False) -> Clock:
-    """The clock that a device's work is timed with."""
+    """Return the clock for work on a device."""
     return CudaClock(device, flush) if device.type == "cuda" else HostClock()
 
 
@@ -111,9 +113,9 @@ def measure(
     seconds: float,
     rounds: tuple[int, int] = (LEAST_ROUNDS, MOST_ROUNDS),
 ) -> dict[K, Timing]:
-    """Time every call, interleaved, within about `seconds` for all of them together, and at least `rounds[0]` times.
+    """Time every call, interleaved, within about `seconds` for all together, in `rounds[0]` to `rounds[1]` rounds.
 
-    A call so slow that even that many rounds take twice the time is timed twice: `n` says so.
+    If even `rounds[0]` rounds would take more than twice the time, there are fewer, at least 2; `n` is their number.
     """
     least, most = rounds
     warm = {name: warm_up(call, clock, seconds=0.25 * seconds / len(calls)) for name, call in calls.items()}
@@ -128,11 +130,11 @@ def measure(
             break
         for name, call in calls.items():
             samples[name].append(clock.seconds(call, repeats[name]))
-    return {name: summarize(samples[name], warm_up=len(warm[name][0]), flat=warm[name][1]) for name in calls}
+    return {name: summarize(samples[name], warm_up=len(warm[name][0]), settled=warm[name][1]) for name in calls}
 
 
 def warm_up(call: Call, clock: Clock, seconds: float) -> tuple[list[float], bool]:
-    """Call until the times stop falling or rising, or `seconds` are over; return the times and whether they settled."""
+    """Call until the times settle or `seconds` are over; return the times, in seconds, and whether they settled."""
     times: list[float] = []
     end = time.monotonic() + seconds
     while True:
@@ -144,7 +146,7 @@ def warm_up(call: Call, clock: Clock, seconds: float) -> tuple[list[float], bool
 
 
 def settled(times: Sequence[float]) -> bool:
-    """Whether the medians of the last two windows agree within `WARM_TOLERANCE`: the slope is flat."""
+    """Return whether the medians of the last two windows agree within `WARM_TOLERANCE`."""
     if len(times) < 2 * WARM_WINDOW:
         return False
     before = percentile(times[-2 * WARM_WINDOW : -WARM_WINDOW], 0.5)
@@ -152,22 +154,22 @@ def settled(times: Sequence[float]) -> bool:
     return abs(now - before) <= WARM_TOLERANCE * before
 
 
-def summarize(samples: Sequence[float], warm_up: int = 0, flat: bool = True) -> Timing:
-    """Median, p10 and p90 of samples in seconds."""
+def summarize(samples: Sequence[float], warm_up: int = 0, settled: bool = True) -> Timing:
+    """Return median, 10th and 90th percentile of samples."""
     return Timing(
         median=percentile(samples, 0.5),
         p10=percentile(samples, 0.1),
         p90=percentile(samples, 0.9),
         n=len(samples),
         warm_up=warm_up,
-        flat=flat,
+        settled=settled,
     )
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of the values lie, interpolated linearly (numpy's default)."""
+    """Return the value below which `share` of the values lie, interpolated linearly (numpy's default)."""
     ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    below = math.floor(place)
+    position = share * (len(ordered) - 1)
+    below = math.floor(position)
     above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)

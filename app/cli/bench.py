@@ -84,18 +84,18 @@ def measure(options: argparse.Namespace) -> int:
 
     budget = Budget(parse_seconds(options.budget), started=options.started)
 
-    from app.benchmark import benchmark, results
-    from app.benchmark.report import markdown, page
+    from app.benchmark import results, suite
+    from app.benchmark.report import html, markdown
     from app.fileio import write_text
 
-    result = benchmark.run(options.recipe, options.overrides, budget)
+    result = suite.run(options.recipe, options.overrides, budget)
     results.write(result, options.out / "bench.json")
-    write_text(options.out / "bench.md", markdown.markdown(result))
-    write_text(options.out / "bench.html", page.page(result))
+    write_text(options.out / "bench.md", markdown.to_markdown(result))
+    write_text(options.out / "bench.html", html.to_html(result))
     if options.json:
         print((options.out / "bench.json").read_text(encoding="utf-8"), end="")
     else:
-        print(markdown.terminal(result))
+        print(markdown.to_text(result))
         print(f"\n{options.out}/bench.json, bench.md, bench.html")
     return 0
 
@@ -104,16 +104,19 @@ def compare(options: argparse.Namespace) -> int:
     """Print the differences between two results."""
     from app.benchmark import results
     from app.benchmark.report import compare as comparing
-    from app.benchmark.report.markdown import verdict
+    from app.benchmark.report.markdown import noise_sentence
 
     first, second = results.read(options.a), results.read(options.b)
     if not options.anyway:
         comparing.require_comparable(first, second)
     print(f"A: {first.made}, {first.command}\nB: {second.made}, {second.command}\n")
-    print(comparing.text(comparing.differences(first, second)))
-    for side, names in (("A", comparing.missing(first, second)), ("B", comparing.missing(second, first))):
+    print(comparing.comparison_table(comparing.compare_figures(first, second)))
+    for side, names in (
+        ("A", comparing.missing_figures(first, second)),
+        ("B", comparing.missing_figures(second, first)),
+    ):
         print("".join(f"\nonly {side} has {name}" for name in names), end="\n" if names else "")
-    print(f"\nA: {verdict(first.noise)}\nB: {verdict(second.noise)}")
+    print(f"\nA: {noise_sentence(first.noise)}\nB: {noise_sentence(second.noise)}")
     return 0
 
 
@@ -121,28 +124,28 @@ def check(options: argparse.Namespace) -> int:
     """Print the differences from a baseline and return `WORSE` if a figure is worse or missing."""
     from app.benchmark import results
     from app.benchmark.report import compare as comparing
-    from app.benchmark.report.markdown import verdict
+    from app.benchmark.report.markdown import noise_sentence
 
     baseline = results.read(options.baseline)
     if options.result:
         now = results.read(options.result)
     else:
-        from app.benchmark import benchmark
+        from app.benchmark import suite
         from app.benchmark.budget import Budget
 
         budget = Budget(baseline.budget_seconds, started=options.started)
-        now = benchmark.run(baseline.recipes, baseline.overrides, budget)
+        now = suite.run(baseline.recipes, baseline.overrides, budget)
     if not options.anyway:
         comparing.require_comparable(baseline, now)
-    found = comparing.differences(baseline, now)
-    print(comparing.text(found))
-    absent = comparing.missing(baseline, now)
+    found = comparing.compare_figures(baseline, now)
+    print(comparing.comparison_table(found))
+    absent = comparing.missing_figures(baseline, now)
     for name in absent:
         print(f"missing: {name} is in the baseline and was not measured now")
     worse = [item.name for item in found if item.verdict == "worse"]
     summary = f"{len(worse)} of {len(found)} figures are worse than the baseline beyond the noise"
     print(f"\n{': '.join([summary, *([', '.join(worse)] if worse else [])])}; {len(absent)} are missing")
-    print(f"baseline: {verdict(baseline.noise)}\nnow: {verdict(now.noise)}")
+    print(f"baseline: {noise_sentence(baseline.noise)}\nnow: {noise_sentence(now.noise)}")
     return WORSE if worse or absent or not found else 0
 
 

@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator, Sequence
 
 from app.cli.arguments import add_json, parse_subverb
-from app.doctor.context import Inside
-from app.doctor.isolated import run_apart
-from app.doctor.registry import APART, BESIDE, QUICK
+from app.doctor.context import DoctorContext
+from app.doctor.isolated import run_isolated
+from app.doctor.registry import IN_PROCESS, ISOLATED, QUICK
 from app.host.checks.check import Result, Table, exit_code, report, run, verdict
 from app.host.explain import answer, catalogue, text_of
 
@@ -58,10 +58,10 @@ def main(argv: Sequence[str]) -> int:
 def check(options: argparse.Namespace) -> int:
     """Run the checks and print each result as it comes, then the conclusion."""
     begin = time.perf_counter()
-    inside = Inside(workers=options.workers)
-    table = None if options.json else Table(sys.stdout, QUICK if options.quick else (*APART, *BESIDE))
+    context = DoctorContext(workers=options.workers)
+    table = None if options.json else Table(sys.stdout, QUICK if options.quick else (*ISOLATED, *IN_PROCESS))
     results = []
-    for result in run(QUICK, inside) if options.quick else run_all(inside):
+    for result in run(QUICK, context) if options.quick else run_all(context):
         results.append(result)
         if table:
             table.show(result)
@@ -70,12 +70,12 @@ def check(options: argparse.Namespace) -> int:
     return exit_code(results, options.strict)
 
 
-def run_all(inside: Inside) -> Iterator[Result]:
+def run_all(context: DoctorContext) -> Iterator[Result]:
     """Yield the result of every check: those with torch run in another process, the rest meanwhile in a thread here."""
     others: list[Result] = []
-    lane = threading.Thread(target=lambda: others.extend(run(BESIDE, inside)), daemon=True)
+    lane = threading.Thread(target=lambda: others.extend(run(IN_PROCESS, context)), daemon=True)
     lane.start()
-    yield from run_apart(APART)
+    yield from run_isolated(ISOLATED)
     lane.join()
     yield from others
 

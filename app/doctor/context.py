@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.doctor.nvidia import Nvidia
-from app.doctor.torch_probe import Lab, StepMissingError
+from app.doctor.torch_probe import StepMissingError, TorchProbe
 from app.host.checks.check import Answer, failed, skipped
 from app.host.explain import explain
 from app.host.probe.machine import ROOT
@@ -25,13 +25,13 @@ def _locks(world: World) -> Path | None:
 
 
 @dataclass
-class Inside:
+class DoctorContext:
     """`workers` is what the user said a run would use, None where they did not. `site` is where packages are installed,
     `prefix` the environment they belong to, `locks` the folder of lock files or None.
     """
 
     world: World = field(default_factory=World)
-    lab: Lab = field(default_factory=Lab)
+    probe: TorchProbe = field(default_factory=TorchProbe)
     nvidia: Nvidia = field(default_factory=Nvidia)
     workers: int | None = None
     site: Path = Path(sysconfig.get_paths()["purelib"])
@@ -55,8 +55,8 @@ class Inside:
     @property
     def device(self) -> str:
         """The device that work goes to: the first card that torch has code for, else the CPU."""
-        archs = self.lab.build().archs
-        return next((f"cuda:{c.index}" for c in self.lab.cards() if runs_on(archs, c.capability)), "cpu")
+        archs = self.probe.build().archs
+        return next((f"cuda:{c.index}" for c in self.probe.cards() if runs_on(archs, c.capability)), "cpu")
 
 
 def runs_on(archs: tuple[str, ...], capability: tuple[int, int]) -> bool:
@@ -76,10 +76,10 @@ def runs_on(archs: tuple[str, ...], capability: tuple[int, int]) -> bool:
     return False
 
 
-Look = Callable[[Inside], Answer]
+Look = Callable[[DoctorContext], Answer]
 
 
-def tried(fix: str) -> Callable[[Look], Look]:
+def guarded(fix: str) -> Callable[[Look], Look]:
     """For a check that makes torch do something: an exception is its finding, not a bug of the check.
 
     The fix is the catalogue's where the error is known, else `fix`.
@@ -87,9 +87,9 @@ def tried(fix: str) -> Callable[[Look], Look]:
 
     def wrap(look: Look) -> Look:
         @functools.wraps(look)
-        def guarded(inside: Inside) -> Answer:
+        def guarded(context: DoctorContext) -> Answer:
             try:
-                return look(inside)
+                return look(context)
             except StepMissingError as error:
                 return skipped(f"{error}: see the steps before")
             except Exception as error:

@@ -22,7 +22,7 @@ WORKER = (sys.executable, "-m", "app.doctor.worker")
 STARTUP = 30.0  # seconds until a worker must have begun its first check: an interpreter and our own modules
 
 
-def run_apart(checks: Sequence[Check[Any]], worker: Sequence[str] = WORKER) -> Iterator[Result]:
+def run_isolated(checks: Sequence[Check[Any]], worker: Sequence[str] = WORKER) -> Iterator[Result]:
     """Yield each check's result in order. `worker` speaks the protocol of `app.doctor.worker`.
 
     A check during which the process ends or the limit passes fails with what the process said last, and a new process

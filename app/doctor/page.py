@@ -39,8 +39,8 @@ limit, and cannot take the others down with it. `--json` prints one document: `s
 
 def page() -> str:
     """The whole page."""
-    steps = [c for c in registry.APART if c.step]
-    rest = [c for c in (*registry.APART, *registry.BESIDE) if not c.step]
+    steps = [c for c in registry.ISOLATED if c.step]
+    rest = [c for c in (*registry.ISOLATED, *registry.IN_PROCESS) if not c.step]
     known = "\n".join(f"| `{k.id}` | {k.means} |" for k in catalogue())
     return "\n".join(
         [

@@ -18,7 +18,7 @@ Out = TypeVar("Out")
 
 
 @dataclass(frozen=True)
-class Measured:
+class KernelRun:
     """`error` against `tolerance`; seconds of the first run, which loads and compiles, and of the next."""
 
     error: float
@@ -56,17 +56,17 @@ def _randn(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def convolution(device: str) -> Measured:
+def convolution(device: str) -> KernelRun:
     """3x3, 16 to 32 channels, on (8, 16, 32, 32). cuDNN may use TF32 for it, which keeps 10 bits of each factor."""
     from torch.nn.functional import conv2d
 
     x, w = _randn(8, 16, 32, 32, seed=1), _randn(32, 16, 3, 3, seed=2)
     there = x.to(device), w.to(device)
     got, first, again = measure(lambda: conv2d(*there), device)
-    return Measured(difference(got, conv2d(x.double(), w.double())), 5e-3, first, again)
+    return KernelRun(difference(got, conv2d(x.double(), w.double())), 5e-3, first, again)
 
 
-def autocast(device: str) -> Measured:
+def autocast(device: str) -> KernelRun:
     """A linear layer of width 256 in bfloat16 (8 bits), or float16 on a GPU without it."""
     import torch
 
@@ -83,7 +83,7 @@ def autocast(device: str) -> Measured:
     if got.dtype != dtype:
         raise RuntimeError(f"autocast to {dtype} gave {got.dtype}")
     note = str(dtype).replace("torch.", "")
-    return Measured(difference(got, x.double() @ w.double().T), 3e-2, first, again, note)
+    return KernelRun(difference(got, x.double() @ w.double().T), 3e-2, first, again, note)
 
 
 def _loss(x: torch.Tensor, w1: torch.Tensor, w2: torch.Tensor) -> torch.Tensor:
@@ -91,7 +91,7 @@ def _loss(x: torch.Tensor, w1: torch.Tensor, w2: torch.Tensor) -> torch.Tensor:
     return loss
 
 
-def backward(device: str) -> Measured:
+def backward(device: str) -> KernelRun:
     """Gradient of a two-layer perceptron's loss, width 128, with respect to its first weights."""
     import torch
 
@@ -105,10 +105,10 @@ def backward(device: str) -> Measured:
 
     there = [t.to(device) for t in (x, w1, w2)]
     got, first, again = measure(lambda: gradient(*there), device)
-    return Measured(difference(got, gradient(x.double(), w1.double(), w2.double())), 5e-3, first, again)
+    return KernelRun(difference(got, gradient(x.double(), w1.double(), w2.double())), 5e-3, first, again)
 
 
-def optimizer(device: str) -> Measured:
+def optimizer(device: str) -> KernelRun:
     """One AdamW step from a known gradient, against the update's formula (Loshchilov and Hutter 2019) in float64."""
     import torch
 
@@ -125,10 +125,10 @@ def optimizer(device: str) -> Measured:
     g, w = slope.double(), start.double()
     # After one step the bias-corrected averages are the gradient and its square themselves.
     want = w.mul(1 - rate * decay) - g.div(g.abs() + eps).mul(rate)
-    return Measured(difference(got, want), 1e-5, first, again)
+    return KernelRun(difference(got, want), 1e-5, first, again)
 
 
-def compiled(device: str) -> Measured:
+def compiled(device: str) -> KernelRun:
     """torch.compile of one fused elementwise kernel on 4096 numbers."""
     import torch
 
@@ -140,10 +140,10 @@ def compiled(device: str) -> Measured:
     there = x.to(device)
     kernel = torch.compile(formula, fullgraph=True)
     got, first, again = measure(lambda: kernel(there), device)
-    return Measured(difference(got, formula(x.double())), 1e-5, first, again)
+    return KernelRun(difference(got, formula(x.double())), 1e-5, first, again)
 
 
-TRIALS: dict[str, Callable[[str], Measured]] = {
+REFERENCE_KERNELS: dict[str, Callable[[str], KernelRun]] = {
     "convolution": convolution,
     "autocast": autocast,
     "backward": backward,

@@ -11,7 +11,7 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
-from app.doctor.reference_kernels import TRIALS, Measured, difference, measure
+from app.doctor.reference_kernels import REFERENCE_KERNELS, KernelRun, difference, measure
 from app.host.world import World
 
 
@@ -49,7 +49,7 @@ class StepMissingError(Exception):
     """A step wants what an earlier step did not leave."""
 
 
-class Lab:
+class TorchProbe:
     """torch of this process. The steps 7 to 10 hand their tensors on through it."""
 
     def __init__(self) -> None:
@@ -188,9 +188,9 @@ class Lab:
 
     # -- the kernels
 
-    def trial(self, name: str, device: str) -> Measured:
+    def trial(self, name: str, device: str) -> KernelRun:
         """Run one of `TRIALS` on the device and compare it with float64 on the CPU."""
-        return TRIALS[name](device)
+        return REFERENCE_KERNELS[name](device)
 
 
 def _bytes(tensor: Any) -> int:

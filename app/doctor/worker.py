@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from app.doctor.context import Inside
-from app.doctor.registry import APART
+from app.doctor.context import DoctorContext
+from app.doctor.registry import ISOLATED
 from app.host.checks.check import ask
 
 
@@ -22,11 +22,11 @@ def main(names: Sequence[str]) -> int:
     # The protocol keeps standard output for itself; whatever a library prints goes to standard error.
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    inside = Inside()
-    for check in APART:
+    context = DoctorContext()
+    for check in ISOLATED:
         if check.name in names:
             print(json.dumps({"begin": check.name}), file=lines, flush=True)
-            print(json.dumps({"name": check.name, **asdict(ask(check, inside))}), file=lines, flush=True)
+            print(json.dumps({"name": check.name, **asdict(ask(check, context))}), file=lines, flush=True)
     return 0
 
 

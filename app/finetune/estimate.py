@@ -1,7 +1,7 @@
-"""`app train --dry`: what a training would be, without doing it.
+"""`app train --dry`: what a training would cost, without training.
 
-Memory is counted, not guessed: weights, gradients and optimizer states by their sizes, activations by running one
-forward pass of the largest batch and adding up what autograd keeps for backward.
+Memory is counted: weights, gradients and optimizer states by their sizes, activations by one forward pass of the
+largest batch and the tensors that autograd saves for backward.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from app.data.batching import BatchSampler
 from app.finetune.session import Session
 from app.models.counts import count_parameters
 
-SAMPLED = 50  # batches that the mean of an epoch is taken over
+SAMPLED = 50  # batches that stand for an epoch in its means
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training costs."""
+    """The cost of a training."""
 
     parameters: int
     trainable: int
@@ -47,7 +47,7 @@ class Plan:
 
 
 def plan_of(session: Session) -> Plan:
-    """The costs of a prepared training. Runs one forward pass on the CPU."""
+    """Return the cost of a prepared training. Runs one forward pass on the CPU."""
     model, accumulate = session.model, session.recipe.trainer.accumulate
     sizes = [(p.numel(), p.element_size(), p.requires_grad) for p in model.parameters()]
     parameters, trainable = count_parameters(model)
@@ -73,26 +73,28 @@ def plan_of(session: Session) -> Plan:
 
 
 def kept_for_backward(session: Session, batch: Batch) -> int:
-    """Bytes that autograd keeps between the forward and the backward pass of a batch, parameters not counted."""
+    """Return the bytes that autograd saves between the forward and the backward pass of a batch, without parameters."""
     parameters = {p.untyped_storage().data_ptr() for p in session.model.parameters()}
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         if tensor.untyped_storage().data_ptr() not in parameters:
-            kept[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no storage is counted for two
+            kept[tensor.untyped_storage().data_ptr()] = (
+                tensor  # held, or a freed storage's address would be counted twice
+            )
         return tensor
 
     session.model.train()
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        autocast("cpu", torch.bfloat16, enabled=session.precision.word in ("bf16", "fp16")),  # of one size
+        autocast("cpu", torch.bfloat16, enabled=session.precision.word in ("bf16", "fp16")),  # both take two bytes
     ):
         session.task.loss(session.model, batch)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
 def describe(session: Session, plan: Plan) -> str:
-    """The plan for a person to read."""
+    """Return the plan as text."""
     gib = {name.removesuffix("_bytes"): value for name, value in asdict(plan).items() if name.endswith("_bytes")}
     parts = ", ".join(f"{name} {_readable(value)}" for name, value in gib.items())
     return "\n".join(
@@ -101,7 +103,7 @@ def describe(session: Session, plan: Plan) -> str:
             "",
             f"parameters: {plan.parameters:,} in all, {plan.trainable:,} trained",
             f"steps: {plan.steps:,}, each {plan.examples_a_step:,.1f} {session.task.unit} "
-            f"and {plan.tokens_a_step:,.0f} tokens, {plan.padding:.1%} padding beside them",
+            f"and {plan.tokens_a_step:,.0f} tokens, {plan.padding:.1%} padding in addition",
             f"FLOPs per step: {plan.flops_a_step:.3g} in {session.precision.word}",
             f"memory expected: {_readable(plan.memory_bytes)} ({parts})",
         ]
@@ -109,7 +111,7 @@ def describe(session: Session, plan: Plan) -> str:
 
 
 def summary(plan: Plan) -> dict[str, Any]:
-    """The plan for a program to read."""
+    """Return the plan for a JSON object."""
     return {**asdict(plan), "memory_bytes": plan.memory_bytes}
 
 
@@ -120,7 +122,7 @@ def _chosen_batches(session: Session) -> list[np.ndarray[Any, Any]]:
 
 
 def _states(session: Session) -> int:
-    """Numbers that the optimizer keeps for each trained one."""
+    """Return how many numbers the optimizer keeps for each trained parameter."""
     settings = session.recipe.optimizer
     return (1 if settings.momentum else 0) if settings.name == "sgd" else 2
 

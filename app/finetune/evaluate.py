@@ -15,7 +15,8 @@ from app.finetune.engine.evaluation import evaluation_loader, predict
 from app.finetune.engine.fabric import build_fabric, wrap
 from app.finetune.engine.precision import precision_of
 from app.finetune.session import evaluate_split
-from app.finetune.tasks.base import Scores, Split, Task, task_of
+from app.finetune.tasks import build_task
+from app.finetune.tasks.base import Scores, Split, Task
 from app.runs.folder import Run
 from app.schema import Recipe
 
@@ -29,9 +30,9 @@ def evaluate_run(run: Run, recipe: Recipe, split: Split) -> Scores:
 def predict_lines(run: Run, file: str | None) -> Iterator[dict[str, Any]]:
     """Return what the model answers to each example of a file, or of stdin for None, in its order."""
     fabric, task, model = load_run(run, run.recipe())
-    data = task.unlabelled(file)
+    data = task.predict_dataset(file)
     predictions = predict(fabric, wrap(fabric, model), task, evaluation_loader(data, task.recipe))
-    yield from task.lines(predictions, data)
+    yield from task.json_lines(predictions, data)
 
 
 def load_run(run: Run, recipe: Recipe) -> tuple[Fabric, Task[Any], nn.Module]:
@@ -41,7 +42,7 @@ def load_run(run: Run, recipe: Recipe) -> tuple[Fabric, Task[Any], nn.Module]:
     recipe = on_this_machine(recipe)
     precision = precision_of(recipe)
     precision.apply()
-    task: Task[Any] = task_of(recipe)
+    task: Task[Any] = build_task(recipe)
     return build_fabric(recipe, precision), task, task.load(run.model)
 
 

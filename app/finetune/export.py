@@ -1,4 +1,4 @@
-"""A run's model as a folder of its own, to give away: plain safetensors with all that loading needs."""
+"""`app export`: a run's model in a separate folder, as plain safetensors with everything that loading needs."""
 
 from __future__ import annotations
 
@@ -30,29 +30,30 @@ class Exported:
 
     folder: Path
     step: int | None
-    """The optimizer step of the weights; None for those that a finished training ended with."""
+    """The optimizer step of the weights; None for the weights of a finished training."""
     size: int
     """Bytes of the safetensors files."""
     digest: str
-    """`weights_digest` of them."""
+    """`weights_digest` of the folder."""
 
     def summary(self) -> dict[str, Any]:
-        """For a program to read."""
+        """Return what was written, for a JSON object."""
         return {**vars(self), "folder": str(self.folder)}
 
     def text(self) -> str:
-        """For a person to read."""
+        """Return what was written, as one line."""
         which = "" if self.step is None else f" of step {self.step}, the best on dev so far"
         return f"{self.folder}: weights{which}, {self.size / 1e6:,.1f} MB, sha256 {self.digest}"
 
 
 def export_run(run: Run, target: Path, dtype: str | None = None) -> Exported:
-    """Write a run's model into a new or empty folder, which appears whole or not at all; `dtype`: one of `DTYPES`.
+    """Write a run's model into a new or empty folder, which appears complete or not at all; `dtype`: one of `DTYPES`.
 
-    A run that was stopped gives the weights that scored best on dev so far. Raises RunError, DataError.
+    A run that was stopped gives the weights with the best score on dev so far. Raises RunError or DataError.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise RunError(Problem("something is there already", "name a new folder", str(target)))
+        what = "the folder is not empty" if target.is_dir() else "a file has this name"
+        raise RunError(Problem(what, "name a new folder", str(target)))
     step = None
     again = "make room or give access, and export again"
     with writing(target.name, target.parent, again), fileio.new_folder(target) as building:
@@ -67,13 +68,13 @@ def export_run(run: Run, target: Path, dtype: str | None = None) -> Exported:
 
 
 def save_best(run: Run, folder: Path) -> int:
-    """Save the weights that a stopped run keeps as its best; their step.
+    """Save the best weights of a stopped run and return their step.
 
-    Raises RunError where there are none yet, DataError where the data, which tells the classes, changed since.
+    Raises RunError if there are none yet, DataError if the data, which defines the classes, has changed since.
     """
     kept = checkpoints.bests(run.checkpoints)
     if not kept:
-        fix = f"go on with it: app train --resume {run.path}"
+        fix = f"continue it: app train --resume {run.path}"
         raise RunError(Problem("the run has no weights yet that were scored on dev", fix, str(run.path)))
     session = prepare(run.recipe())
     same_data(run, session.splits)
@@ -83,7 +84,7 @@ def save_best(run: Run, folder: Path) -> int:
 
 
 def convert(folder: Path, dtype: str) -> None:
-    """Write the floating-point tensors of a folder in another type, and say so in transformers' configuration."""
+    """Rewrite the floating-point tensors of a folder in another type, and note it in transformers' configuration."""
     kind = DTYPES[dtype]
     for path in folder.rglob("*.safetensors"):
         with safe_open(str(path), framework="pt") as file:

@@ -13,12 +13,12 @@ from app.runs.folder import Run
 
 CIRCUMSTANCES = ("versions", "code", "hardware", "precision")
 RESULTS = ("data_sha256", "scores", "weights_sha256")
-FIX = "put back what differs around it (below), or take the new result as the right one"
+FIX = "restore what differs in its circumstances (below), or accept the new result"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that was so and is otherwise."""
+    """One value that differs."""
 
     what: str
     before: Any
@@ -29,8 +29,10 @@ class Difference:
 
 
 def repeat(run: Run, runs: Path) -> Run:
-    """A new run by the recipe of a finished one, on as many threads: sums depend on their number. Raises RunError
-    where the first is not finished, or its recipe was edited since."""
+    """Train by the recipe of a finished run again, on as many threads: the bits of a sum depend on their number.
+
+    Raises RunError if the first run is not finished, or if its recipe was edited since.
+    """
     import torch
 
     from app.config import fingerprint
@@ -38,10 +40,12 @@ def repeat(run: Run, runs: Path) -> Run:
 
     before, recipe = run.manifest(), run.recipe()
     if not before.get("finished"):
-        raise RunError(Problem("the run is not finished", f"`app train --resume {run.path}` goes on", str(run.path)))
+        raise RunError(
+            Problem("the run is not finished", f"`app train --resume {run.path}` continues it", str(run.path))
+        )
     if fingerprint(recipe) != before["recipe_sha256"]:
         what = "recipe.yaml is not the recipe that the run was trained by"
-        raise RunError(Problem(what, "put it back: its sha256 is in run.json", str(run.path)))
+        raise RunError(Problem(what, "restore it: its sha256 is in run.json", str(run.path)))
     torch.set_num_threads(before["hardware"]["threads"])
     again = train_recipe(recipe, runs).run
     again.update(reproduces=str(run.path))
@@ -49,8 +53,10 @@ def repeat(run: Run, runs: Path) -> Run:
 
 
 def verdict(run: Run, again: Run) -> str:
-    """One line where both are the same. Raises RunError with every difference in what came out, and in what may be the
-    reason."""
+    """Return one line if both runs are the same.
+
+    Raises RunError with every difference in the results, and every difference that may be its reason.
+    """
     from app.runs.records import read_records
 
     before, now = run.manifest(), again.manifest()
@@ -60,20 +66,20 @@ def verdict(run: Run, again: Run) -> str:
     ]
     around = differences(before, now, CIRCUMSTANCES)
     if results:
-        reasons = [Problem(str(d), "a reason why bits may differ") for d in around]
+        reasons = [Problem(str(d), "a possible reason") for d in around]
         raise RunError(*(Problem(str(d), FIX, str(again.path)) for d in results), *reasons)
     for difference in around:
-        print(f"note: {difference}; it made no difference", file=sys.stderr)
+        print(f"note: {difference}; the results are the same", file=sys.stderr)
     return f"{again.path} repeats {run.path} to the last bit: weights sha256 {now['weights_sha256']}"
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], names: Sequence[str]) -> list[Difference]:
-    """What two manifests say otherwise under these names, each single value by its path."""
+    """Return the values under these names that differ between two manifests, each by its path."""
     return [d for name in names for d in _between(name, before.get(name), now.get(name))]
 
 
 def first_difference(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[Difference]:
-    """The first record that is another one; speeds and memory are not compared."""
+    """Yield what differs in the first record that differs; speeds and memory are not compared."""
     for a, b in zip(map(_comparable, before), map(_comparable, now)):
         if a != b:
             names = [name for name in a.keys() | b.keys() if a.get(name) != b.get(name)]

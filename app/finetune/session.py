@@ -32,7 +32,8 @@ from app.finetune.engine.fabric import build_fabric, wrap
 from app.finetune.engine.loop import TrainingLoop, TrainingStep
 from app.finetune.engine.precision import Precision, precision_of
 from app.finetune.engine.progress import Progress
-from app.finetune.tasks.base import Forward, Split, Splits, Task, task_of
+from app.finetune.tasks import build_task
+from app.finetune.tasks.base import Forward, Split, Splits, Task
 from app.hardware import peaks
 from app.runs.folder import Run
 from app.runs.records import JsonLines, Recorder
@@ -107,7 +108,7 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
     precision = precision_of(recipe)
     precision.apply()
     rng.make_deterministic(settings.deterministic)
-    task = task_of(recipe)
+    task = build_task(recipe)
     splits = read_splits(task)
     rng.seed(recipe.seed)
     model = task.model()

@@ -88,12 +88,12 @@ def run_to_end(session: Session, checkpoint: Path | None) -> Finished:
         print(describe(session), file=sys.stderr)
     loop = session.fit(checkpoint)
     dev = session.evaluate("dev")
-    if session.task.settle(session.model, dev.predictions, session.splits.dev):
+    if session.task.calibrate(session.model, dev.predictions, session.splits.dev):
         dev = session.evaluate("dev")
     scores = {"dev": dev.scores}
     if session.splits.test is not None:
         scores["test"] = session.evaluate("test").scores
-    if checked := session.task.conclude(session.model):
+    if checked := session.task.verify(session.model):
         scores["check"] = checked
     finished = Finished(
         session.run,

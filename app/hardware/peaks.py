@@ -1,7 +1,7 @@
-"""What each card can do at most: dense rates and memory bandwidth by device name, with sources, from peaks.json.
+"""Peak rates of GPUs: dense FLOP/s and memory bandwidth by device name, with sources, from peaks.json.
 
-A card that is not in the table has no peak here: a guess would make every MFU computed from it wrong. For a CPU the
-peak is measured by `app bench`, never looked up.
+A card that is not in the table has no peak: a guess would make every MFU computed from it wrong. A CPU's peak is
+measured by `app bench`, never looked up.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
 
 _GIB = 1 << 30
 _VENDOR_WORDS = ("nvidia", "tesla", "geforce")
-# The driver reports a little less than the vendor's figure: ECC and reserved pages cost a T4 9 % (14.6 GiB of "16 GB").
+# The driver reports less than the vendor: ECC and reserved pages take 9 % of a T4's memory (14.6 GiB of "16 GB").
 _LEAST_SHARE_REPORTED = 0.88
 
 
 @dataclass(frozen=True)
 class Peak:
-    """One card's limits. Rates in FLOP/s (dense, FP32 accumulation), bandwidth in bytes/s; None: no such unit."""
+    """One card's peaks: rates in FLOP/s (dense, FP32 accumulation), None without such units; bandwidth in bytes/s."""
 
     name: str
     memory_gb: tuple[int, ...]
@@ -36,17 +36,17 @@ class Peak:
     source: str
 
     def rate(self, precision: Precision) -> float | None:
-        """Peak in FLOP/s for matrix products in `precision`."""
+        """Return the peak of matrix products in `precision`, in FLOP/s; None if the card has no such units."""
         return {"fp32": self.fp32, "tf32": self.tf32, "bf16": self.bf16, "fp16": self.fp16}[precision]
 
 
 def lookup(device_name: str, memory_bytes: int) -> Peak | None:
-    """The limits of the card that the driver calls `device_name` and gives `memory_bytes`, or None where not known.
+    """Return the peaks of the card with this name and memory, as the driver reports them; None if it is not known.
 
-    The whole name must agree, vendor words apart, which is stricter than trying the longest name first: an `L40S` is
-    never read as an `L4`, an `A10G` never as an `A10`, and an `RTX 3080 Ti`, a laptop chip or a MIG slice never as the
-    full card of that name. The memory must agree too: an `RTX 3060` of 8 GB has two thirds of the bandwidth of the one
-    of 12 GB, and a slice of a card that keeps the card's name has part of its units.
+    The whole name must match, except for the vendor's words: an `L40S` is never taken for an `L4`, an `A10G` never for
+    an `A10`, and an `RTX 3080 Ti`, a laptop chip or a MIG slice never for the full card. The memory must match too: an
+    `RTX 3060` with 8 GB has two thirds of the bandwidth of one with 12 GB, and a slice of a card that keeps the card's
+    name has only some of its units.
     """
     peak = _table().get(_plain(device_name))
     if peak is None:
@@ -56,7 +56,7 @@ def lookup(device_name: str, memory_bytes: int) -> Peak | None:
 
 
 def cards() -> tuple[Peak, ...]:
-    """Every card in the table, once per name."""
+    """Return every card in the table, once for each of its names."""
     return tuple(_table().values())
 
 

@@ -17,9 +17,9 @@ from app.host.backends import commands, native
 from app.host.backends.docker import DockerWorkspace
 from app.host.backends.native import Environment
 from app.host.backends.runner import Runner, say, warn
-from app.host.checks.context import Seen
+from app.host.checks.context import CheckContext
 from app.host.checks.preflight import examine
-from app.host.plan.choose import Plan, Wishes
+from app.host.plan.choose import Plan, Request
 from app.host.probe.engine import Engine
 from app.host.probe.machine import ROOT, Host
 from app.host.world import World
@@ -107,7 +107,7 @@ class InsideWorkspace:
 
 
 def open_workspace(
-    wishes: Wishes, runner: Runner, world: World | None = None, root: Path = ROOT, preflight: bool = False
+    request: Request, runner: Runner, world: World | None = None, root: Path = ROOT, preflight: bool = False
 ) -> Workspace:
     """Look at the machine, choose, say what is not as it should be; nothing is made or started yet.
 
@@ -117,11 +117,11 @@ def open_workspace(
         HostError: everything that stands in the way of what was asked.
     """
     world = world or World()
-    seen = Seen.of(world, wishes)
-    host, plan = seen.host, seen.plan
+    context = CheckContext.of(world, request)
+    host, plan = context.host, context.plan
     if plan is None:
-        raise HostError(*seen.problems)
-    for problem in [*plan.warnings, *(_further_warnings(seen, plan) if preflight else [])]:
+        raise HostError(*context.problems)
+    for problem in [*plan.warnings, *(_further_warnings(context, plan) if preflight else [])]:
         warn(problem)
     if plan.backend == "docker":
         return DockerWorkspace(root, host, plan, world, runner)
@@ -130,11 +130,11 @@ def open_workspace(
     return NativeWorkspace(root, host, plan, world, runner)
 
 
-def _further_warnings(seen: Seen, plan: Plan) -> list[Problem]:
+def _further_warnings(context: CheckContext, plan: Plan) -> list[Problem]:
     """What the pre-flight checks found beyond the plan's own warnings."""
     told = "\n".join(warning.what for warning in plan.warnings)
     # A check that failed stops what follows, and is told there.
-    results = (r for r in examine(seen) if r.status == "warn" and r.detail not in told)
+    results = (r for r in examine(context) if r.status == "warn" and r.detail not in told)
     return [Problem(result.detail, result.fix) for result in results]
 
 

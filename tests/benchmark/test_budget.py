@@ -1,4 +1,4 @@
-"""A budget is read as people write it, counts down, and keeps what it left out."""
+"""A budget is read as people write it, counts down, and records what was skipped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.errors import ConfigError
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60", 60), ("60s", 60), ("2m", 120), ("1.5min", 90), ("1h", 3600)])
-def test_times_as_people_write_them(text: str, seconds: float) -> None:
+def test_times_are_read_as_people_write_them(text: str, seconds: float) -> None:
     assert parse_seconds(text) == seconds
 
 
@@ -22,7 +22,7 @@ def test_other_times_are_refused(text: str) -> None:
         parse_seconds(text)
 
 
-def test_what_does_not_fit_is_noted_with_the_reason() -> None:
+def test_what_does_not_fit_is_recorded_with_the_reason() -> None:
     budget = Budget(10, started=time.monotonic() - 8)
     assert budget.allows("short", 1)
     assert not budget.allows("long", 5)
@@ -43,7 +43,7 @@ def fail(error: Exception) -> None:
     raise error
 
 
-def test_a_failure_is_noted_by_its_first_line_and_the_rest_goes_on() -> None:
+def test_a_failure_is_recorded_by_its_first_line_and_the_rest_continues() -> None:
     budget = Budget(10)
     with budget.guard("attention"):
         fail(RuntimeError("\nCUDA out of memory.\nTried to allocate ...\n"))

@@ -1,4 +1,4 @@
-"""What was measured on is written down, and what NVML refuses to say is said to be unknown."""
+"""The machine is recorded with its results, and what NVML refuses to answer is recorded as unknown."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Nvml:
         return refuse
 
 
-def test_each_answer_of_nvml_stands_for_itself() -> None:
+def test_a_refused_answer_of_nvml_leaves_the_others() -> None:
     assert nvml_state(Nvml(), object()) == {
         "graphics clock": "1980 MHz",
         "memory clock": "3201 MHz",
@@ -52,7 +52,7 @@ def test_each_answer_of_nvml_stands_for_itself() -> None:
     }
 
 
-def test_a_cpu_is_described_by_what_changes_its_figures() -> None:
+def test_a_cpu_is_described_by_the_hardware_that_changes_its_figures() -> None:
     facts = hardware(CPU)
     assert {"device", "memory", "processor", "threads", "last-level cache"} == facts.keys()
     assert all(facts.values()) and facts["threads"] == str(torch.get_num_threads())
@@ -60,7 +60,7 @@ def test_a_cpu_is_described_by_what_changes_its_figures() -> None:
     assert "load" in state(CPU)
 
 
-def test_versions_are_those_that_run() -> None:
+def test_versions_are_those_that_are_loaded() -> None:
     versions = software(CPU)
     assert versions["torch"] == torch.__version__
     assert versions["python"] == ".".join(map(str, sys.version_info[:3]))

@@ -1,4 +1,4 @@
-"""Times are taken in turns, after a warm-up, and summed up with their spread."""
+"""Calls are timed in turns, after a warm-up, and summarized with their spread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.benchmark.timer import EnqueueClock, HostClock, measure, percentile, se
 
 
 class FakeClock:
-    """Says what each call takes instead of waiting for it, and remembers the order."""
+    """Returns the time of each call without waiting, and remembers the order."""
 
     def __init__(self, *seconds: float) -> None:
         self.seconds_of = seconds
@@ -37,13 +37,13 @@ def test_calls_take_turns() -> None:
     assert timings["A"].n == 6
 
 
-def test_short_calls_are_repeated_until_the_clock_can_see_them() -> None:
+def test_short_calls_are_repeated_until_a_sample_is_long_enough() -> None:
     clock = FakeClock(1e-5)
     measure({"A": lambda: 0}, clock, seconds=10, rounds=(5, 5))
     assert clock.repeats[-1] == 100
 
 
-def test_measuring_ends_with_its_time() -> None:
+def test_measuring_stops_when_its_time_is_over() -> None:
     start = time.monotonic()
     timing = measure({"A": lambda: time.sleep(0.005)}, HostClock(), seconds=0.2)["A"]
     assert time.monotonic() - start < 0.5
@@ -51,25 +51,25 @@ def test_measuring_ends_with_its_time() -> None:
     assert 0.005 <= timing.median < 0.01
 
 
-def test_a_call_far_slower_than_its_time_is_timed_twice_and_says_so() -> None:
+def test_a_call_far_slower_than_its_time_is_timed_twice() -> None:
     timing = measure({"A": lambda: time.sleep(0.05)}, HostClock(), seconds=0.02)["A"]
     assert timing.n == 2
 
 
-def test_warm_up_ends_when_the_slope_is_flat() -> None:
+def test_warm_up_ends_when_the_times_have_settled() -> None:
     falling = iter([1.0, 0.5, 0.3, 0.2, 0.15] + [0.1] * 100)
 
     class Falling:
         def seconds(self, call: Callable[[], object], repeats: int) -> float:
             return next(falling)
 
-    times, flat = warm_up(lambda: None, Falling(), seconds=10)
-    assert flat
+    times, is_settled = warm_up(lambda: None, Falling(), seconds=10)
+    assert is_settled
     assert times[-5:] == [0.1] * 5, "the falling part is not measured"
     assert len(times) < 20
 
 
-def test_warm_up_gives_up_with_its_time() -> None:
+def test_warm_up_stops_when_its_time_is_over() -> None:
     growing = iter(2.0**n for n in range(100_000))
 
     class Growing:
@@ -77,11 +77,11 @@ def test_warm_up_gives_up_with_its_time() -> None:
             time.sleep(0.001)
             return next(growing)
 
-    times, flat = warm_up(lambda: None, Growing(), seconds=0.02)
-    assert not flat and times
+    times, is_settled = warm_up(lambda: None, Growing(), seconds=0.02)
+    assert not is_settled and times
 
 
-def test_settled_wants_two_whole_windows() -> None:
+def test_settled_needs_two_whole_windows() -> None:
     assert not settled([1.0] * 9)
     assert settled([1.0] * 10)
     assert not settled([1.1] * 5 + [1.0] * 5)
@@ -97,6 +97,6 @@ def test_a_summary_holds_the_spread() -> None:
     assert (timing.p10, timing.median, timing.p90, timing.n) == (2.0, 6.0, 10.0, 11)
 
 
-def test_the_hosts_time_does_not_count_the_wait_for_the_device() -> None:
+def test_the_hosts_time_excludes_the_wait_for_the_device() -> None:
     clock = EnqueueClock(lambda: time.sleep(0.02))
     assert 0.002 <= clock.seconds(lambda: time.sleep(0.002), repeats=7) < 0.01, "one call, and no wait"

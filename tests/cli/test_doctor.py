@@ -15,30 +15,32 @@ import pytest
 
 from app.cli import doctor, main
 from app.doctor import page, registry
-from app.doctor.context import Inside
+from app.doctor.context import DoctorContext
 from app.host.checks.check import Check, failed, passed, warned
 from app.host.probe.machine import ROOT
-from tests.doctor.fake_inside import inside
+from tests.doctor.fake_context import context
 
-NAMES = [c.name for c in (*registry.APART, *registry.BESIDE)]
+NAMES = [c.name for c in (*registry.ISOLATED, *registry.IN_PROCESS)]
 
 
 @pytest.fixture
-def quick_checks(monkeypatch: pytest.MonkeyPatch) -> list[Check[Inside]]:
+def quick_checks(monkeypatch: pytest.MonkeyPatch) -> list[Check[DoctorContext]]:
     """The quick checks, replaced by whatever the test puts in here."""
-    checks: list[Check[Inside]] = [Check("one", lambda _: passed("well"))]
+    checks: list[Check[DoctorContext]] = [Check("one", lambda _: passed("well"))]
     monkeypatch.setattr(doctor, "QUICK", checks)
-    monkeypatch.setattr(doctor, "Inside", lambda workers: inside(workers=workers))
+    monkeypatch.setattr(doctor, "DoctorContext", lambda workers: context(workers=workers))
     return checks
 
 
 def test_every_check_has_its_place_once() -> None:
     assert len(set(NAMES)) == len(NAMES)
-    assert all(c.about.endswith(".") for c in (*registry.APART, *registry.BESIDE))
-    assert len(registry.QUICK) == sum(c.quick for c in (*registry.APART, *registry.BESIDE))
+    assert all(c.about.endswith(".") for c in (*registry.ISOLATED, *registry.IN_PROCESS))
+    assert len(registry.QUICK) == sum(c.quick for c in (*registry.ISOLATED, *registry.IN_PROCESS))
 
 
-def test_report_ends_with_one_line(quick_checks: list[Check[Inside]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_ends_with_one_line(
+    quick_checks: list[Check[DoctorContext]], capsys: pytest.CaptureFixture[str]
+) -> None:
     quick_checks.append(Check("two", lambda _: warned("slow", "wait")))
     assert main(["doctor", "--quick"]) == 0
     out = capsys.readouterr().out
@@ -49,14 +51,16 @@ def test_report_ends_with_one_line(quick_checks: list[Check[Inside]], capsys: py
     assert "broken: three (1 pass" in capsys.readouterr().out
 
 
-def test_json(quick_checks: list[Check[Inside]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_json(quick_checks: list[Check[DoctorContext]], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--quick", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["schema"], document["kind"], document["verdict"]) == (1, "inside", "pass")
     assert document["results"][0]["name"] == "one"
 
 
-def test_check_may_be_named_or_left_out(quick_checks: list[Check[Inside]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_may_be_named_or_left_out(
+    quick_checks: list[Check[DoctorContext]], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["doctor", "check", "--quick", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["kind"] == "inside"
     with pytest.raises(SystemExit):
@@ -65,7 +69,7 @@ def test_check_may_be_named_or_left_out(quick_checks: list[Check[Inside]], capsy
     assert "--quick" in out and "explain" in out
 
 
-def test_workers_reach_the_check(quick_checks: list[Check[Inside]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_workers_reach_the_check(quick_checks: list[Check[DoctorContext]], capsys: pytest.CaptureFixture[str]) -> None:
     quick_checks[:] = [Check("workers", lambda there: passed(f"{there.workers} workers"))]
     main(["doctor", "--quick", "--workers", "7"])
     assert "7 workers" in capsys.readouterr().out

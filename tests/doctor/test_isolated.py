@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.doctor.isolated import run_apart
+from app.doctor.isolated import run_isolated
 from app.host.checks.check import Answer, Check, passed
 
 # A stand-in for app.doctor.worker: what each name does when it is its turn.
@@ -42,13 +42,13 @@ def worker(tmp_path: Path) -> list[str]:
 
 
 def test_all_answers_come_from_one_process_in_order(worker: list[str]) -> None:
-    results = list(run_apart([check("a"), check("b")], worker))
+    results = list(run_isolated([check("a"), check("b")], worker))
     assert [(r.name, r.status, r.step) for r in results] == [("a", "pass", 2), ("b", "pass", 2)]
     assert len({r.detail.split()[-1] for r in results}) == 1
 
 
 def test_a_process_that_aborts_fails_its_check_with_its_last_words(worker: list[str]) -> None:
-    first, second, third = run_apart([check("a"), check("abort"), check("b")], worker)
+    first, second, third = run_isolated([check("a"), check("abort"), check("b")], worker)
     assert (first.status, second.status, third.status) == ("pass", "fail", "pass")
     assert second.detail.startswith("the process ended by SIGABRT: Could not load library libcudnn_cnn_infer.so.8")
     assert "(cudnn-load)" in second.fix
@@ -57,14 +57,14 @@ def test_a_process_that_aborts_fails_its_check_with_its_last_words(worker: list[
 
 
 def test_a_process_that_exits_fails_its_check(worker: list[str]) -> None:
-    first, second = run_apart([check("exit"), check("b")], worker)
+    first, second = run_isolated([check("exit"), check("b")], worker)
     assert (first.status, first.detail) == ("fail", "the process ended with code 3: it said nothing")
     assert second.status == "pass"
 
 
 def test_a_check_that_hangs_is_ended(worker: list[str]) -> None:
     begin = time.perf_counter()
-    first, second, third = run_apart([check("a"), check("hang", 0.3), check("b")], worker)
+    first, second, third = run_isolated([check("a"), check("hang", 0.3), check("b")], worker)
     assert time.perf_counter() - begin < 20
     assert (first.status, third.status) == ("pass", "pass")
     assert (second.status, second.detail) == ("fail", "no answer within 0.3 s")
@@ -74,14 +74,14 @@ def test_what_a_start_file_prints_is_no_answer(worker: list[str]) -> None:
     """A .pth file or a sitecustomize comes before the worker, and may write what is JSON by chance."""
     noise = "print('patched 3 modules\\n3\\n{}', flush=True)"
     noisy = [sys.executable, "-c", f"{noise}; exec(open({worker[1]!r}).read())"]
-    assert [(r.name, r.status) for r in run_apart([check("a"), check("b")], noisy)] == [("a", "pass"), ("b", "pass")]
-    (lost,) = run_apart([check("a")], [sys.executable, "-c", noise])
+    assert [(r.name, r.status) for r in run_isolated([check("a"), check("b")], noisy)] == [("a", "pass"), ("b", "pass")]
+    (lost,) = run_isolated([check("a")], [sys.executable, "-c", noise])
     assert (lost.status, lost.detail) == ("fail", "the process ended with code 0: it said nothing")
 
 
 def test_a_process_that_does_not_start_is_tried_once() -> None:
     nothing = [sys.executable, "-c", "raise ImportError('no torch here')"]
-    first, second, third = run_apart([check("a"), check("b"), check("c")], nothing)
+    first, second, third = run_isolated([check("a"), check("b"), check("c")], nothing)
     assert (first.status, first.detail) == ("fail", "the process ended with code 1: ImportError: no torch here")
     assert (second.status, third.status) == ("skip", "skip")
 
@@ -94,8 +94,8 @@ def test_the_real_worker_speaks_the_protocol_and_keeps_prints_apart(
         "print('a banner on standard output')\nraise OSError('libcudart.so.11.0: no such file')\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    from app.doctor.registry import APART
+    from app.doctor.registry import ISOLATED
 
-    results = {r.name: r for r in run_apart(APART[:6])}
+    results = {r.name: r for r in run_isolated(ISOLATED[:6])}
     assert [r.status for r in results.values()] == ["fail", "skip", "fail", "fail", "fail", "fail"]
     assert "OSError: libcudart.so.11.0: no such file" in results["PyTorch"].detail

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from app.doctor.context import Inside
-from app.doctor.isolated import run_apart
-from app.doctor.registry import APART
+from app.doctor.context import DoctorContext
+from app.doctor.isolated import run_isolated
+from app.doctor.registry import ISOLATED
 from app.host.checks.check import Result
 from app.host.probe.machine import ROOT
 
-SITE = Inside().site
+SITE = DoctorContext().site
 CUDNN = SITE / "nvidia" / "cudnn" / "lib" / "libcudnn.so.8"
 needs_cudnn = pytest.mark.skipif(not CUDNN.exists(), reason="this environment's torch brings no cuDNN")
 
@@ -42,7 +42,7 @@ def quick(*options: str, **env: str) -> dict[str, dict[str, Any]]:
 
 def apart(*names: str) -> dict[str, Result]:
     """Results of the checks of these names in a process that inherits this one's environment variables."""
-    return {r.name: r for r in run_apart([c for c in APART if c.name in names])}
+    return {r.name: r for r in run_isolated([c for c in ISOLATED if c.name in names])}
 
 
 def compile_library(path: Path, source: str) -> None:

@@ -15,8 +15,8 @@ from app import config
 from app.cli import main
 from app.data.batch import Batch
 from app.finetune import train as training
-from app.finetune.tasks import base
-from app.finetune.tasks.base import Forward, Judged
+from app.finetune.tasks import TASKS
+from app.finetune.tasks.base import Forward, Prediction
 from app.finetune.tasks.linear_regression import LinearRegressionTask
 from app.runs import checkpoints
 from app.schema import Recipe
@@ -48,17 +48,17 @@ class Noisy(LinearRegressionTask):
         time.sleep(float(os.environ.get("SLEEP_STEP", 0)))
         return super().loss(forward, batch)
 
-    def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
+    def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
         time.sleep(float(os.environ.get("SLEEP_EVALUATION", 0)))
-        return super().judge(forward, batch)
+        return super().predict(forward, batch)
 
-    def conclude(self, model: nn.Module) -> Any:
+    def verify(self, model: nn.Module) -> Any:
         return None
 
 
 def register() -> None:
     """Make `linear-regression` mean the noisy task in this process."""
-    base.TASKS["linear-regression"] = "tests.finetune.noisy:Noisy"
+    TASKS["linear-regression"] = lambda: Noisy
 
 
 SETTINGS = (

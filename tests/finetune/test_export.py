@@ -65,9 +65,9 @@ def test_a_stopped_run_gives_its_best_weights(
 
 def test_what_is_there_is_left_alone(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine").write_text("dear")
-    for target in (tmp_path, tmp_path / "mine"):
+    for target, what in ((tmp_path, "the folder is not empty"), (tmp_path / "mine", "a file has this name")):
         assert cli.main(["export", str(run.path), str(target)]) == 2
-        assert "something is there already" in capsys.readouterr().err
+        assert what in capsys.readouterr().err
     assert (tmp_path / "mine").read_text() == "dear"
 
 

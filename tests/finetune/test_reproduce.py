@@ -10,7 +10,7 @@ import pytest
 from app import cli
 from app.errors import RunError
 from app.finetune.reproduce import Difference, differences, first_difference, repeat, verdict
-from app.finetune.tasks import base
+from app.finetune.tasks import TASKS
 from app.finetune.train import train_recipe
 from app.runs.folder import Run
 from app.runs.records import read_records
@@ -19,7 +19,7 @@ from tests.finetune import noisy
 
 @pytest.fixture(autouse=True)
 def _noisy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(base.TASKS, "linear-regression", "tests.finetune.noisy:Noisy")
+    monkeypatch.setitem(TASKS, "linear-regression", lambda: noisy.Noisy)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from app import cli
 from app.errors import RunError
-from app.finetune.tasks import base
+from app.finetune.tasks import TASKS
 from app.finetune.train import resume_run, train_recipe
 from app.runs import checkpoints, records
 from app.runs.folder import Run, find
@@ -33,7 +33,7 @@ CONTEXT.set_forkserver_preload(["tests.finetune.noisy"])
 
 @pytest.fixture(autouse=True)
 def _noisy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(base.TASKS, "linear-regression", "tests.finetune.noisy:Noisy")
+    monkeypatch.setitem(TASKS, "linear-regression", lambda: noisy.Noisy)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,7 +50,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that nothing disturbed."""
     torch.set_num_threads(1)  # as the processes below: the bits of a sum depend on it
     with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(base.TASKS, "linear-regression", "tests.finetune.noisy:Noisy")
+        patched.setitem(TASKS, "linear-regression", lambda: noisy.Noisy)
         return train_recipe(noisy.recipe(), tmp_path_factory.mktemp("whole")).run
 
 

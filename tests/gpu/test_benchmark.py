@@ -1,4 +1,4 @@
-"""The benchmark on a real card: figures that no card exceeds, and a diagnosis that a profiler agrees with."""
+"""The benchmark on a real card: no figure exceeds the datasheet, and a profiler agrees with the diagnosis."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from app.benchmark.budget import Budget  # noqa: E402
 from app.benchmark.kernels import matmul, memory  # noqa: E402
 from app.benchmark.limits import Limits  # noqa: E402
 from app.benchmark.machine import hardware, state  # noqa: E402
-from app.benchmark.steps.measure import measure_recipe  # noqa: E402
 from app.benchmark.steps.peak_memory import PeakMemory  # noqa: E402
 from app.benchmark.steps.prepared import PreparedStep, typical  # noqa: E402
+from app.benchmark.steps.recipe import measure_recipe  # noqa: E402
 from app.benchmark.timer import clock_for, measure  # noqa: E402
 from app.config import load  # noqa: E402
 from app.finetune.session import prepare  # noqa: E402
@@ -39,7 +39,7 @@ def test_events_and_the_host_agree_on_a_long_kernel() -> None:
 
 
 def test_a_flushed_kernel_reads_memory_and_not_the_cache() -> None:
-    small = torch.randn(1 << 20, device=GPU)  # 4 MB: in L2 where nobody flushes it
+    small = torch.randn(1 << 20, device=GPU)  # 4 MB: in L2 unless it is flushed
     out = torch.empty_like(small)
     cold = measure({"x": lambda: out.copy_(small)}, clock_for(GPU, flush=True), 1.0)["x"].median
     warm = measure({"x": lambda: out.copy_(small)}, clock_for(GPU), 1.0)["x"].median
@@ -56,7 +56,7 @@ def test_no_rate_exceeds_the_datasheet_and_the_best_is_near_it() -> None:
                 key = f"{kernel.group} {kernel.precision}"
                 shares[key] = max(shares.get(key, 0.0), figure.share)
     if not shares:
-        pytest.skip(f"{limits.unknown}: nothing to set the figures against")
+        pytest.skip(f"{limits.no_peak}: nothing to compare the figures with")
     assert all(share <= 1.02 for share in shares.values()), shares
     assert shares["memory fp32"] > 0.75
     assert shares.get("matmul bf16", shares.get("matmul fp16", 1.0)) > 0.55
@@ -67,14 +67,14 @@ def test_transfers_from_pinned_memory_are_no_slower() -> None:
     assert kernels["transfer host to device pinned"] <= 1.1 * kernels["transfer host to device pageable"]
 
 
-def test_the_card_is_described_with_its_state() -> None:
+def test_the_card_and_its_state_are_recorded() -> None:
     assert hardware(GPU)["compute capability"]
     seen = state(GPU)
     assert "unknown" in seen or "MHz" in seen["graphics clock"]
 
 
-def test_the_self_check_runs_on_the_card() -> None:
-    assert noise.judge([noise.check(GPU, 1.0), noise.check(GPU, 1.0)]).spread.value >= 0
+def test_noise_is_measured_on_the_card() -> None:
+    assert noise.assess([noise.sample(GPU, 1.0), noise.sample(GPU, 1.0)]).spread.value >= 0
 
 
 def test_peak_memory_sees_an_allocation() -> None:
@@ -95,7 +95,7 @@ def test_a_step_in_fp16_takes_the_scalers_factor_out_once() -> None:
 
 
 def device_shares(loop: PreparedStep, micro: Any) -> tuple[float, float]:
-    """By the profiler: the part of a step's wall time in which the device is busy, and that of matrix products."""
+    """Return the shares of a step's time in which the device is busy and multiplies, as the profiler measures them."""
     from torch.profiler import ProfilerActivity, profile
 
     timing = measure({"step": lambda: loop.step(micro)}, clock_for(GPU), 1.0)["step"]
@@ -112,18 +112,16 @@ def device_shares(loop: PreparedStep, micro: Any) -> tuple[float, float]:
 
 def test_the_diagnosis_agrees_with_a_profiler() -> None:
     settings = ["trainer.precision=tf32" if torch.cuda.get_device_capability() >= (8, 0) else "trainer.precision=fp32"]
-    limits, budget = Limits.of(GPU), Budget(300)
-    for kernel in matmul.sweep(GPU, limits, budget, 20):
-        best = limits.measured_flops.get(kernel.precision, 0.0)  # type: ignore[call-overload]
-        limits.measured_flops[kernel.precision] = max(best, kernel.work.flops / kernel.work.seconds)  # type: ignore[index]
-    limits.measured_bandwidth = max(k.work.bytes / k.work.seconds for k in memory.bandwidth(GPU, limits, budget, 3))
-    found = measure_recipe("gpt-char", settings, GPU, limits, budget)
-    assert found.diagnosis is not None
+    datasheet, budget = Limits.of(GPU), Budget(300)
+    kernels = [*matmul.sweep(GPU, datasheet, budget, 20), *memory.bandwidth(GPU, datasheet, budget, 3)]
+    limits = datasheet.with_measured(kernels)
+    measured = measure_recipe("gpt-char", settings, limits, budget)
+    assert measured.diagnosis is not None
     session = prepare(load("gpt-char", settings))
     loop = PreparedStep(session)
     busy, products = device_shares(loop, typical([next(iter(session.train_loader))], 1))
-    bound = found.diagnosis.parts[0].bound
+    bound = measured.diagnosis.parts[0].bound
     if busy < 0.5:
-        assert bound in ("launch", "input"), "the device stands idle most of the time"
+        assert bound in ("launch", "input"), "the device is idle most of the time"
     else:
         assert bound == ("compute" if products > busy / 2 else "memory")

@@ -9,16 +9,16 @@ if not torch.cuda.is_available():
     pytest.skip("no CUDA device here", allow_module_level=True)
 
 from app.doctor.checks.devices import nvml  # noqa: E402
-from app.doctor.context import Inside  # noqa: E402
-from app.doctor.isolated import run_apart  # noqa: E402
+from app.doctor.context import DoctorContext  # noqa: E402
+from app.doctor.isolated import run_isolated  # noqa: E402
 from app.doctor.nvidia import Nvidia  # noqa: E402
-from app.doctor.registry import APART  # noqa: E402
+from app.doctor.registry import ISOLATED  # noqa: E402
 from app.host.checks.check import Result  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def results() -> dict[str, Result]:
-    return {r.name: r for r in run_apart(APART)}
+    return {r.name: r for r in run_isolated(ISOLATED)}
 
 
 def test_nothing_fails(results: dict[str, Result]) -> None:
@@ -51,7 +51,7 @@ def test_the_card_is_described(results: dict[str, Result]) -> None:
 
 
 def test_nvml_and_the_driver_answer() -> None:
-    answer = nvml.look(Inside())
+    answer = nvml.look(DoctorContext())
     assert answer.status == "pass", answer
     newest = Nvidia().driver_cuda()
     assert newest is not None

@@ -11,9 +11,9 @@ import pytest
 from app.errors import HostError
 from app.host.backends.commands import Command
 from app.host.checks.check import verdict
-from app.host.checks.context import Seen
+from app.host.checks.context import CheckContext
 from app.host.checks.preflight import conclusion, examine
-from app.host.plan.choose import Wishes
+from app.host.plan.choose import Request
 from app.host.workspace import open_workspace
 from tests.host.recorded_hosts import names, world_of
 from tests.host.recording import RecordingRunner
@@ -92,19 +92,19 @@ def test_every_recorded_host_is_in_the_table() -> None:
 @pytest.mark.parametrize("name", TABLE)
 def test_recorded_host(name: str) -> None:
     expect = TABLE[name]
-    seen = Seen.of(world_of(name), Wishes())
-    results = examine(seen)
+    context = CheckContext.of(world_of(name), Request())
+    results = examine(context)
     said = {r.name: f"{r.status}: {r.detail}" for r in results}
 
     assert [r.name for r in results if "check itself broke" in r.detail] == []
     for check, part in expect.finds.items():
         assert part in said[check]
-    last = conclusion(seen, results)
+    last = conclusion(context, results)
     if isinstance(expect.plan, str):
-        assert seen.plan is None
+        assert context.plan is None
         assert expect.plan in last
     else:
-        plan = seen.plan
+        plan = context.plan
         assert plan is not None
         assert (plan.variant.name, plan.backend, plan.gpu_mode, len(plan.cards)) == expect.plan
     use = "nothing will do here: " if expect.verdict == "fail" else f"use variant {expect.plan[0]} ("
@@ -122,7 +122,7 @@ def test_up_stops_where_the_doctor_says_that_nothing_will_do(
     world.commands["python3.10"] = "3.10.13\n"
     shutil.copytree(ROOT / "docker", tmp_path / "docker")
     for module in ("docker", "native"):
-        monkeypatch.setattr(f"app.host.backends.{module}.reachable", lambda address, ca_bundle=None: "")
+        monkeypatch.setattr(f"app.host.backends.{module}.fetch_obstacle", lambda address, ca_bundle=None: "")
 
     def made(command: Command) -> int:
         if command.argv[:2] == ("uv", "venv"):
@@ -130,7 +130,7 @@ def test_up_stops_where_the_doctor_says_that_nothing_will_do(
         return 0
 
     try:
-        open_workspace(Wishes(), RecordingRunner(tmp_path, made), world, tmp_path).ensure()
+        open_workspace(Request(), RecordingRunner(tmp_path, made), world, tmp_path).ensure()
         stopped = False
     except HostError:
         stopped = True
@@ -138,7 +138,7 @@ def test_up_stops_where_the_doctor_says_that_nothing_will_do(
 
 
 def test_nothing_secret_is_printed() -> None:
-    results = examine(Seen.of(world_of("company"), Wishes()))
+    results = examine(CheckContext.of(world_of("company"), Request()))
     (proxy,) = [r for r in results if r.name == "proxy"]
     assert proxy.detail == "HTTPS_PROXY=http://proxy.example:3128, NO_PROXY=localhost,127.0.0.1"
     assert not any("secret" in r.detail for r in results)
@@ -153,7 +153,7 @@ def test_only_looking_commands_are_run() -> None:
     }
     for name in names():
         world = world_of(name)
-        examine(Seen.of(world, Wishes()))
+        examine(CheckContext.of(world, Request()))
         for argv in world.ran:
             assert argv[1] not in ("image", "context") or argv[2] == "inspect", argv
             program = argv[0].rsplit("/", 1)[-1]

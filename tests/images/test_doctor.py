@@ -32,7 +32,7 @@ def quick(boxes: Boxes, image: str, *arguments: str, **options: Any) -> dict[str
 def test_everything_passes_that_a_machine_without_a_gpu_can_do(boxes: Boxes, image: str) -> None:
     done = boxes.run(image, "app", "doctor", "--json", timeout=280, shm_size=SHM, environment=OFFLINE)
     found = results(done)
-    assert list(found) == [c.name for c in (*registry.APART, *registry.BESIDE)]
+    assert list(found) == [c.name for c in (*registry.ISOLATED, *registry.IN_PROCESS)]
     assert {name: r for name, r in found.items() if r["status"] in ("warn", "fail")} == {}
     skipped = {name for name, r in found.items() if r["status"] == "skip"}
     assert skipped == (GPU_ONLY if image.endswith("-dev") else GPU_ONLY | {"Jupyter"})

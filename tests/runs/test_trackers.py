@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.finetune.tasks import base
+from app.finetune.tasks import TASKS
 from app.finetune.train import resume_run, train_recipe
 from app.runs import trackers
 from app.runs.folder import Run
@@ -18,7 +18,7 @@ from tests.finetune import noisy
 
 @pytest.fixture(autouse=True)
 def _noisy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(base.TASKS, "linear-regression", "tests.finetune.noisy:Noisy")
+    monkeypatch.setitem(TASKS, "linear-regression", lambda: noisy.Noisy)
     for name in ("WANDB_API_KEY", "WANDB_MODE", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))

@@ -1,4 +1,4 @@
-"""How fast matrix products run, for each precision over a sweep of shapes: the most this machine reaches, and where."""
+"""Matrix products in every precision over a sweep of shapes: the highest rate that this machine reaches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from app.benchmark.budget import Budget
-from app.benchmark.figure import Limit, rate, work
+from app.benchmark.figure import Limit, kernel_work, rate
 from app.benchmark.limits import Limits, flop_unit
 from app.benchmark.results import Kernel
 from app.benchmark.timer import Timing, clock_for, measure
@@ -17,8 +17,8 @@ from app.hardware.peaks import PRECISIONS, Precision
 
 Shape = tuple[int, int, int]  # M, N, K of (M, K) @ (K, N)
 
-# Cubes for the most that can be reached; then shapes as models have them: the two halves of an MLP at 1,024 tokens of
-# MiniLM (width 384), and the fused QKV and the MLP of GPT-2 124M at 12 x 1,024 tokens (width 768).
+# Cubes for the highest rate. Then the shapes of models: the two halves of MiniLM's MLP (width 384) at 1,024 tokens;
+# the fused QKV and the MLP of GPT-2 124M (width 768) at 12 x 1,024 tokens.
 SHAPES: dict[str, tuple[Shape, ...]] = {
     "cpu": (*((n, n, n) for n in (256, 512, 1024, 2048)), (1024, 1536, 384), (1024, 384, 1536)),
     "cuda": (
@@ -35,17 +35,17 @@ _DTYPES: dict[Precision, torch.dtype] = {
 
 
 def dtype_of(precision: Precision) -> torch.dtype:
-    """What tensors of this precision are made of; tf32 is a way to multiply float32."""
+    """Return the dtype of tensors in this precision; for tf32 that is float32, which it only multiplies differently."""
     return _DTYPES[precision]
 
 
 def bytes_of(precision: Precision) -> float:
-    """Bytes of one element."""
+    """Return the bytes of one element."""
     return torch.finfo(_DTYPES[precision]).bits / 8
 
 
-def usable(device: torch.device) -> dict[Precision, str]:
-    """Why a precision cannot be used on this device; empty where it can."""
+def unsupported(device: torch.device) -> dict[Precision, str]:
+    """Return for each precision why this device cannot multiply in it; an empty string if it can."""
     reasons: dict[Precision, str] = {}
     for precision in PRECISIONS:
         reasons[precision] = ""
@@ -62,30 +62,34 @@ def usable(device: torch.device) -> dict[Precision, str]:
     return reasons
 
 
-def product(a: torch.Tensor, b: torch.Tensor, precision: Precision) -> Callable[[], object]:
-    """A call that multiplies a by b, in tf32 or not as `precision` says."""
+def matmul_call(a: torch.Tensor, b: torch.Tensor, precision: Precision) -> Callable[[], object]:
+    """Return a call that multiplies a by b, float32 in tf32 or not as `precision` says.
+
+    Each call sets torch's process-wide float32 mode, because calls of other precisions take turns with it. Run the
+    calls inside `float32_mode_restored`.
+    """
     mode = "high" if precision == "tf32" else "highest"
 
     def call() -> object:
-        _multiply_float32(mode)
+        _set_float32_mode(mode)
         return a @ b
 
     return call
 
 
 @contextmanager
-def multiplication_restored() -> Iterator[None]:
-    """Leave the process's way to multiply float32 as it was, whatever is asked for inside."""
+def float32_mode_restored() -> Iterator[None]:
+    """Restore torch's process-wide float32 matmul precision at the end of the block."""
     before = torch.get_float32_matmul_precision()
     try:
         yield
     finally:
-        _multiply_float32(before)
+        _set_float32_mode(before)
 
 
 def sweep(device: torch.device, limits: Limits, budget: Budget, seconds: float) -> list[Kernel]:
     """Measure every precision at every shape, precisions of one shape interleaved, within about `seconds`."""
-    reasons = usable(device)
+    reasons = unsupported(device)
     for precision, reason in reasons.items():
         if reason:
             budget.skip(f"matmul {precision}", reason)
@@ -93,26 +97,26 @@ def sweep(device: torch.device, limits: Limits, budget: Budget, seconds: float) 
     shapes = SHAPES.get(device.type, SHAPES["cpu"])
     clock = clock_for(device, flush=True)
     kernels: list[Kernel] = []
-    with multiplication_restored():
+    with float32_mode_restored():
         for shape in shapes:
             name = f"matmul {_text(shape)}"
             if not _fits(shape, precisions, device):
                 budget.skip(name, "the device has no memory for it in every precision at once")
             elif budget.allows(name, seconds / len(shapes)):
                 with budget.guard(name):
-                    calls = {p: _inputs(shape, p, device) for p in precisions}
+                    calls = {p: _random_matmul(shape, p, device) for p in precisions}
                     timings = measure(calls, clock, seconds / len(shapes))
                     kernels += [_kernel(shape, p, timings[p], limits) for p in precisions]
     return kernels
 
 
-def _multiply_float32(mode: str) -> None:
+def _set_float32_mode(mode: str) -> None:
     untyped: Any = torch.set_float32_matmul_precision
     untyped(mode)
 
 
 def _fits(shape: Shape, precisions: Sequence[Precision], device: torch.device) -> bool:
-    """Whether inputs of all precisions and an output fit into four fifths of what is free on a card."""
+    """Return whether the inputs and outputs of all precisions fit into four fifths of a GPU's free memory."""
     if device.type != "cuda":
         return True
     m, n, k = shape
@@ -120,12 +124,12 @@ def _fits(shape: Shape, precisions: Sequence[Precision], device: torch.device) -
     return needed < 0.8 * torch.cuda.mem_get_info(device)[0]
 
 
-def _inputs(shape: Shape, precision: Precision, device: torch.device) -> Callable[[], object]:
-    # Random normal, fresh for each shape: constant inputs draw less power, and a GPU then clocks higher than it trains.
+def _random_matmul(shape: Shape, precision: Precision, device: torch.device) -> Callable[[], object]:
+    # Normally distributed inputs: constant ones draw less power, and a GPU then clocks higher than it does in training.
     m, n, k = shape
     dtype = _DTYPES[precision]
     a, b = torch.randn(m, k, device=device, dtype=dtype), torch.randn(k, n, device=device, dtype=dtype)
-    return product(a, b, precision)
+    return matmul_call(a, b, precision)
 
 
 def _kernel(shape: Shape, precision: Precision, timing: Timing, limits: Limits) -> Kernel:
@@ -133,14 +137,14 @@ def _kernel(shape: Shape, precision: Precision, timing: Timing, limits: Limits) 
     flops = 2.0 * m * n * k
     unit, scale = flop_unit(limits.device)
     limit = limits.datasheet_flops(precision)
-    least = Limit(limit.value and 1e3 * flops / scale / limit.value, limit.source)
+    shortest = Limit(limit.value and 1e3 * flops / scale / limit.value, limit.source)
     return Kernel(
         name=f"matmul {precision} {_text(shape)}",
         group="matmul",
         precision=precision,
         shape=f"(M, K) @ (K, N), M x N x K = {_text(shape)}; 2 M N K operations; both inputs and the output moved once",
         figures={"rate": rate(flops / scale, unit, timing, limit)},
-        work=work(timing, flops, bytes_of(precision) * (m * k + k * n + m * n), least),
+        work=kernel_work(timing, flops, bytes_of(precision) * (m * k + k * n + m * n), shortest),
     )
 
 

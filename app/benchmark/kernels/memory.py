@@ -1,8 +1,8 @@
-"""How fast memory moves: copy and triad on the device, and transfers between it and the host.
+"""Memory bandwidth: copy and triad on the device, and transfers between device and host.
 
-Bytes are counted as STREAM does (McCalpin 1995): every array read once and written once, without the line that a CPU
-reads before it writes it. The arrays' size stands in the result, beside the size of the last-level cache: a processor
-whose cache holds a good part of them shows more than its memory gives.
+Bytes are counted as in STREAM (McCalpin 1995): each array once for every read and every write, without the cache line
+that a CPU reads before it writes to it. The result records the size of the arrays and of the last-level cache, because
+a processor whose cache holds a good part of the arrays shows more than its memory bandwidth.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from app.benchmark.budget import Budget
-from app.benchmark.figure import Limit, rate, work
+from app.benchmark.figure import Limit, kernel_work, rate
 from app.benchmark.limits import BANDWIDTH_UNIT, Limits
 from app.benchmark.machine import pcie_link
 from app.benchmark.results import Kernel
@@ -25,7 +25,7 @@ _FLOAT = 4
 
 
 def bandwidth(device: torch.device, limits: Limits, budget: Budget, seconds: float) -> list[Kernel]:
-    """Copy `c = a` (2 arrays moved) and triad `a = b + s c` (3 arrays, 2 operations an element) in float32."""
+    """Measure copy `c = a` (2 arrays moved) and triad `a = b + s c` (3 arrays, 2 FLOPs an element) in float32."""
     if not budget.allows("memory bandwidth", seconds):
         return []
     size = ARRAY_BYTES.get(device.type, ARRAY_BYTES["cpu"])
@@ -47,38 +47,38 @@ def bandwidth(device: torch.device, limits: Limits, budget: Budget, seconds: flo
 
 
 def transfers(device: torch.device, budget: Budget, seconds: float) -> list[Kernel]:
-    """Host to device and back, from pageable and from pinned memory."""
+    """Measure copies from host to device and back, of pageable and of pinned memory."""
     if device.type != "cuda":
         budget.skip("transfer between host and device", "a CPU's memory is the host's")
         return []
     if not budget.allows("transfer between host and device", seconds):
         return []
     count = TRANSFER_BYTES // _FLOAT
-    there = torch.randn(count, device=device)
+    on_device = torch.randn(count, device=device)
     pageable, pinned = torch.randn(count), torch.randn(count).pin_memory()
     calls: dict[str, Callable[[], object]] = {
-        "host to device pageable": lambda: there.copy_(pageable),
-        "host to device pinned": lambda: there.copy_(pinned, non_blocking=True),
-        "device to host pageable": lambda: pageable.copy_(there),
-        "device to host pinned": lambda: pinned.copy_(there, non_blocking=True),
+        "host to device pageable": lambda: on_device.copy_(pageable),
+        "host to device pinned": lambda: on_device.copy_(pinned, non_blocking=True),
+        "device to host pageable": lambda: pageable.copy_(on_device),
+        "device to host pinned": lambda: pinned.copy_(on_device, non_blocking=True),
     }
     timings = measure(calls, clock_for(device), seconds)
-    limit = link_limit(device)
+    limit = pcie_limit(device)
     text = f"{TRANSFER_BYTES >> 20} MiB, counted once"
     return [_kernel("transfer", name, text, float(TRANSFER_BYTES), 0.0, timings[name], limit) for name in calls]
 
 
 # GB/s of one lane after line coding, by PCIe generation (PCI Express base specifications: 2.5, 5, 8, 16, 32 GT/s).
-_LANE = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938}
+_LANE_BANDWIDTH = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938}
 
 
-def link_limit(device: torch.device) -> Limit:
-    """What the PCIe link can carry one way, where NVML says which link it is."""
+def pcie_limit(device: torch.device) -> Limit:
+    """Return the bandwidth of the PCIe link in one direction, in GB/s; unknown if NVML does not report the link."""
     link = pcie_link(device)
-    if link is None or link[0] not in _LANE:
+    if link is None or link[0] not in _LANE_BANDWIDTH:
         return Limit(None, "NVML does not say which PCIe link the card is on")
     generation, lanes = link
-    return Limit(_LANE[generation] * lanes, f"PCIe {generation}.0 x{lanes}, one way")
+    return Limit(_LANE_BANDWIDTH[generation] * lanes, f"PCIe {generation}.0 x{lanes}, one way")
 
 
 def _kernel(
@@ -92,5 +92,5 @@ def _kernel(
 ) -> Kernel:
     unit, scale = BANDWIDTH_UNIT
     figures = {"bandwidth": rate(moved / scale, unit, timing, limit)}
-    least = Limit(limit.value and 1e3 * moved / scale / limit.value, limit.source)
-    return Kernel(f"{group} {name}", group, "fp32", shape, figures, work(timing, flops, moved, least))
+    shortest = Limit(limit.value and 1e3 * moved / scale / limit.value, limit.source)
+    return Kernel(f"{group} {name}", group, "fp32", shape, figures, kernel_work(timing, flops, moved, shortest))

@@ -1,31 +1,32 @@
-"""Two results side by side: what differs by more than the noise of both.
+"""Compare two results: which figures differ by more than the noise of both.
 
-A figure differs where the medians are further apart than either machine's own noise and than the uncertainty of the two
-medians. Figures read once have no spread and are shown but not judged.
+A figure differs if its two medians are further apart than the noise of either machine and than their own uncertainty.
+Figures that were read once have no spread; they are shown but not judged.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from app.benchmark.figure import Figure
 from app.benchmark.limits import FLOP_UNITS
 from app.benchmark.report.markdown import number, table
-from app.benchmark.results import Result, figures
+from app.benchmark.results import BenchmarkResult, named_figures
 from app.errors import ConfigError, Problem
 
-LEAST_DIFFERENCE = 0.02  # what a quiet machine was seen to differ by from run to run, whatever its spread says
+LEAST_DIFFERENCE = 0.02  # a quiet machine was seen to differ by as much from run to run, however small its spread
 LEAST_SAMPLES = 3
 
 Verdict = Literal["same", "better", "worse", "not judged"]
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One figure in both results. `change`: of the second against the first, 0.1 is 10 % more; None where their units
-    are of different things."""
+class Comparison:
+    """One figure in both results. `change`: of the second relative to the first, 0.1 is 10 % more; None if their units
+    cannot be converted. `noise`: the largest change that means nothing."""
 
     name: str
     first: Figure
@@ -35,8 +36,8 @@ class Difference:
     verdict: Verdict
 
 
-def require_comparable(first: Result, second: Result) -> None:
-    """Raise ConfigError where the two were not measured in the same way on the same hardware, with every difference."""
+def require_comparable(first: BenchmarkResult, second: BenchmarkResult) -> None:
+    """Raise ConfigError, with every difference, if the two were not measured in the same way on the same hardware."""
     problems = []
     fix = "measure again on this machine with this version, or add --anyway"
     same = "measure both with the same recipes and overrides, or add --anyway"
@@ -56,22 +57,22 @@ def require_comparable(first: Result, second: Result) -> None:
         raise ConfigError(*problems)
 
 
-def differences(first: Result, second: Result) -> list[Difference]:
-    """Every figure that both results have."""
-    before, after = figures(first), figures(second)
+def compare_figures(first: BenchmarkResult, second: BenchmarkResult) -> list[Comparison]:
+    """Return the comparison of every figure that both results have."""
+    before, after = named_figures(first), named_figures(second)
     floor = max(LEAST_DIFFERENCE, first.noise.level, second.noise.level)
-    return [_difference(name, before[name], after[name], floor) for name in before if name in after]
+    return [_compare(name, before[name], after[name], floor) for name in before if name in after]
 
 
-def missing(first: Result, second: Result) -> list[str]:
-    """Figures of the first that the second has not."""
-    return sorted(figures(first).keys() - figures(second).keys())
+def missing_figures(first: BenchmarkResult, second: BenchmarkResult) -> list[str]:
+    """Return the names of the figures that only the first has."""
+    return sorted(named_figures(first).keys() - named_figures(second).keys())
 
 
-def text(found: list[Difference]) -> str:
-    """A Markdown table, the judged differences marked."""
+def comparison_table(comparisons: Sequence[Comparison]) -> str:
+    """Return a Markdown table of comparisons, with a mark on those that are better or worse."""
     marks = {"same": "", "better": "better", "worse": "WORSE", "not judged": "too few samples"}
-    lines = [
+    rows = [
         (
             item.name,
             _shown(item.first),
@@ -83,17 +84,17 @@ def text(found: list[Difference]) -> str:
             f"{item.noise:.1%}",
             "other units" if item.change is None else marks[item.verdict],
         )
-        for item in found
+        for item in comparisons
     ]
-    return table(("figure", "A (10th to 90th percentile)", "B", "limit", "change", "noise", ""), lines)
+    return table(("figure", "A (10th to 90th percentile)", "B", "limit", "change", "noise", ""), rows)
 
 
 def _shown(figure: Figure) -> str:
     return f"{number(figure.value)} {figure.unit} ({number(figure.low)} to {number(figure.high)}, n {figure.n})"
 
 
-def _difference(name: str, first: Figure, second: Figure, floor: float) -> Difference:
-    scale = _scale(first.unit, second.unit)
+def _compare(name: str, first: Figure, second: Figure, floor: float) -> Comparison:
+    scale = _conversion(first.unit, second.unit)
     change = None if scale is None else scale * second.value / first.value - 1 if first.value else 0.0
     noise = max(floor, math.hypot(_uncertainty(first), _uncertainty(second)))
     if change is None or min(first.n, second.n) < LEAST_SAMPLES:
@@ -102,11 +103,11 @@ def _difference(name: str, first: Figure, second: Figure, floor: float) -> Diffe
         verdict = "same"
     else:
         verdict = "better" if (change > 0) == (first.better == "higher") else "worse"
-    return Difference(name, first, second, change, noise, verdict)
+    return Comparison(name, first, second, change, noise, verdict)
 
 
-def _scale(first: str, second: str) -> float | None:
-    """What a figure of the second unit is multiplied by to be one of the first; None where there is no such number."""
+def _conversion(first: str, second: str) -> float | None:
+    """Return the factor that turns a figure of the second unit into one of the first; None if there is none."""
     rates = dict(FLOP_UNITS.values())
     if first in rates and second in rates:
         return rates[second] / rates[first]
@@ -114,7 +115,7 @@ def _scale(first: str, second: str) -> float | None:
 
 
 def _uncertainty(figure: Figure) -> float:
-    """Two standard errors of a median, as a share of it.
+    """Return two standard errors of a median, as a share of it.
 
     1.253 sigma / sqrt(n) for a normal distribution, whose 10th and 90th percentiles are 2.563 sigma apart.
     """

@@ -1,8 +1,8 @@
-"""What a training step asks of the machine: its operators, the bytes they move and the products they multiply.
+"""Count what a training step asks of the machine: its operators, the bytes they move and their FLOPs.
 
-with Traffic() as traffic:
+with OperatorCounter() as counter:
     step()
-traffic.bytes, traffic.flops, traffic.operators
+counter.bytes, counter.flops, counter.operators
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _library: Any = torch  # its operators carry no types
 aten = _library.ops.aten
 
 
-class Traffic(TorchDispatchMode):
-    """Counts while it is entered, backward passes included.
+class OperatorCounter(TorchDispatchMode):
+    """A context manager that counts the operators of its block, backward passes included.
 
-    `bytes`: inputs and outputs of every operator that touches memory, each once; `product_bytes` those of the products.
-    `flops`: of matrix products, convolutions and attention; what else is computed hides behind its bytes.
-    `operators`: those dispatched, views included, for each costs the host time.
+    `bytes`: inputs and outputs of every operator that touches memory, each once; `product_bytes`: those of products.
+    `flops`: of matrix products, convolutions and attention. Other operators are bound by their bytes.
+    `operators`: all that are dispatched, views included, because each costs the host time.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Traffic(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         self.operators += 1
         inputs, outputs = tensors((args, kwargs or {})), tensors(out)
-        moved = _moved(func.overloadpacket, args, inputs, outputs)
+        moved = _bytes_moved(func.overloadpacket, args, inputs, outputs)
         self.bytes += moved
         counted = _FLOPS.get(func.overloadpacket)
         if counted is not None:
@@ -46,17 +46,17 @@ class Traffic(TorchDispatchMode):
 
 
 def tensors(tree: Any) -> list[torch.Tensor]:
-    """The tensors in nested arguments, in order."""
+    """Return the tensors in nested arguments, in order."""
     return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, torch.Tensor)]
 
 
-def _moved(operator: Any, args: Any, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> float:
-    """Bytes read and written by one operator."""
-    if not outputs:  # in place over a list of tensors: the first argument is read and written
+def _bytes_moved(operator: Any, args: Any, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> float:
+    """Return the bytes that one operator reads and writes."""
+    if not outputs:  # in-place over a list of tensors: the first argument is read and written
         return _size(inputs) + _size(tensors(args[:1]))
-    if operator in _ALLOCATE or any(_looks_at(value, out) for out in outputs for value in inputs):
+    if operator in _ALLOCATE or any(_is_view(out, value) for out in outputs for value in inputs):
         return 0.0
-    if operator is aten.embedding:  # reads the rows that it returns, not the table
+    if operator is aten.embedding:  # reads the rows that it returns, not the whole table
         return 2 * _size(outputs) + _size(inputs[1:])
     return _size(inputs) + _size(outputs)
 
@@ -65,8 +65,8 @@ def _size(values: Sequence[torch.Tensor]) -> float:
     return float(sum(value.numel() * value.element_size() for value in values))
 
 
-def _looks_at(value: torch.Tensor, out: torch.Tensor) -> bool:
-    """Whether `out` is a view of `value`. An operator in place returns the very same tensor, which is none."""
+def _is_view(out: torch.Tensor, value: torch.Tensor) -> bool:
+    """Return whether `out` is a view of `value`. An in-place operator returns the same tensor, which is no view."""
     return out is not value and bool(out.untyped_storage().data_ptr() == value.untyped_storage().data_ptr())
 
 
@@ -76,7 +76,7 @@ Count = Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor]], float]
 
 
 def _product(a: int, b: int) -> Count:
-    """2 M N K for (..., M, K) @ (..., K, N) of inputs `a` and `b`."""
+    """Return a count of 2 M N K FLOPs for (..., M, K) @ (..., K, N), the inputs number `a` and `b`."""
 
     def count(inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> float:
         return float(2 * inputs[a].numel() * inputs[b].shape[-1])
@@ -85,19 +85,22 @@ def _product(a: int, b: int) -> Count:
 
 
 def _convolution(inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> float:
-    """Each output element is a product over one filter: (out, in, *window)."""
+    """Return 2 FLOPs for each output element and each weight of its filter: (out, in, *window)."""
     return float(2 * outputs[0].numel() * math.prod(inputs[1].shape[1:]))
 
 
 def _convolution_backward(inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> float:
-    """Gradients of the input and of the filters: as many operations as the forward pass for each that is asked for."""
+    """Return as many FLOPs as the forward pass for each gradient that is asked for: the input's and the filters'."""
     upstream, weight = inputs[0], inputs[2]
     each = float(2 * upstream.numel() * math.prod(weight.shape[1:]))
     return float(each * sum(gradient.ndim > 1 for gradient in outputs))
 
 
 def _attention(q: int, k: int, products: int) -> Count:
-    """`products` products of 2 B H T S D each, inputs (B, H, T, D) and (B, H, S, D); causal ones are counted whole."""
+    """Return a count of 2 B H T S D FLOPs for each of `products` products of (B, H, T, D) and (B, H, S, D).
+
+    Causal attention is counted in full.
+    """
 
     def count(inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> float:
         return float(2 * products * inputs[q].numel() * inputs[k].shape[-2])
@@ -112,7 +115,7 @@ _FLOPS: Mapping[Any, Count] = {
     aten.baddbmm: _product(1, 2),
     aten.convolution: _convolution,
     aten.convolution_backward: _convolution_backward,
-    # 2 products forward, 4 backward; that fused kernels compute the first of them again is how they save memory.
+    # 2 products forward, 4 backward. Fused kernels also recompute the first to save memory, which is not counted.
     **{
         getattr(aten, name): _attention(0 if products == 2 else 1, 1 if products == 2 else 2, products)
         for name, products in {

@@ -31,7 +31,7 @@ class TimeIsUpError(Exception):
 
 
 class TimedStep:
-    """Stands in for a training step and notes when each call begins and ends."""
+    """A training step that records when each call begins and ends."""
 
     def __init__(self, session: Session, seconds: float) -> None:
         self.step, self.device, self.seconds = session.step, session.fabric.device, seconds
@@ -39,14 +39,14 @@ class TimedStep:
         self.ended: list[float] = []
 
     def backward(self, micro_batches: Sequence[Batch]) -> None:
-        """As `TrainingStep.backward`. Raises TimeIsUpError once the seconds have passed."""
+        """Do as `TrainingStep.backward`. Raises TimeIsUpError once the seconds have passed."""
         self.begun.append(self._now())
         if self.begun[-1] - self.begun[0] > self.seconds and len(self.ended) > 2 * WARM_UP:
             raise TimeIsUpError
         self.step.backward(micro_batches)
 
     def update(self) -> None:
-        """As `TrainingStep.update`."""
+        """Do as `TrainingStep.update`."""
         self.step.update()
         self.ended.append(self._now())
 
@@ -60,8 +60,10 @@ class TimedStep:
 
 
 def loop_overhead(session: Session, seconds: float) -> Kernel:
-    """Milliseconds a step in the training loop, of the step alone, and their difference. The session's recipe has
-    `WITHOUT_END`, and no run: neither evaluations nor checkpoints are part of it."""
+    """Return milliseconds a step in the training loop, of the step alone, and their difference.
+
+    The session's recipe has `WITHOUT_END`. It has no run, so neither evaluations nor checkpoints are part of the time.
+    """
     timed = TimedStep(session, seconds)
     step: Any = timed
     loop = TrainingLoop(step, session.train_loader, session.dev_loader, session.steps, session.progress, None)
@@ -79,7 +81,7 @@ def loop_overhead(session: Session, seconds: float) -> Kernel:
         shape="loading, counting and records included",
         figures={
             "in the loop": figure,
-            "step alone": duration(in_step, Limit(None, "the loop around it is what it is set against")),
+            "step alone": duration(in_step, Limit(None, "compared with the loop around it")),
             "the loop's own": duration(own, Limit(0.0, "a loop that costs nothing")),
         },
         work=Work(figure),

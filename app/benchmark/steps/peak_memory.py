@@ -1,8 +1,8 @@
-"""The most memory that something takes while it runs: the device's allocator knows on a GPU, the kernel on a CPU.
+"""Peak memory of a block of code: from the device's allocator on a GPU, from the Linux kernel on a CPU.
 
 with PeakMemory(device) as peak:
     step()
-peak.bytes      # above what was in use before; None where nobody keeps count
+peak.bytes      # above what was in use before; None if the system keeps no count
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from types import TracebackType
 import torch
 
 _STATUS = Path("/proc/self/status")
-_RESET = Path("/proc/self/clear_refs")  # writing 5 sets the peak back to what is resident now: proc(5)
+_RESET = Path("/proc/self/clear_refs")  # writing 5 resets the peak to what is resident now: proc(5)
 
 
 class PeakMemory:
-    """Context that measures the peak above the start. On a CPU it is resident memory, so what is free is given back to
-    the kernel first: pages that an earlier step left would not be counted again."""
+    """A context manager that measures the peak above the memory in use at its start.
+
+    On a CPU that is resident memory. Free memory is first returned to the kernel, because pages that an earlier step
+    left resident would not be counted again.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -29,14 +32,14 @@ class PeakMemory:
         self._before: int | None = None
 
     def __enter__(self) -> PeakMemory:
-        gc.collect()  # what failed before may lie in a circle with its Trainer, and with it all that it allocated
+        gc.collect()  # an earlier failure may be alive in a reference cycle with its Trainer, with all its memory
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
             self._before = torch.cuda.memory_allocated(self.device)
         else:
-            _give_back()
-            self._before = _status("VmRSS") if _reset() else None
+            _return_free_memory()
+            self._before = _status_bytes("VmRSS") if _reset_peak() else None
         return self
 
     def __exit__(
@@ -48,17 +51,19 @@ class PeakMemory:
             torch.cuda.synchronize(self.device)
             now: int | None = torch.cuda.max_memory_allocated(self.device)
         else:
-            now = _status("VmHWM")
+            now = _status_bytes("VmHWM")
         self.bytes = None if now is None else max(0, now - self._before)
 
 
-def _give_back() -> None:
+def _return_free_memory() -> None:
+    """Return the allocator's free pages to the kernel."""
     library = ctypes.CDLL(None)
-    if hasattr(library, "malloc_trim"):  # glibc's; others give back by themselves
+    if hasattr(library, "malloc_trim"):  # glibc's; other allocators return memory by themselves
         library.malloc_trim(0)
 
 
-def _reset() -> bool:
+def _reset_peak() -> bool:
+    """Reset the kernel's peak of resident memory; return False if it cannot be reset."""
     try:
         _RESET.write_text("5")
     except OSError:
@@ -66,7 +71,8 @@ def _reset() -> bool:
     return True
 
 
-def _status(field: str) -> int | None:
+def _status_bytes(field: str) -> int | None:
+    """Return a field of /proc/self/status, in bytes; None if there is none."""
     try:
         match = re.search(rf"^{field}:\s+(\d+) kB", _STATUS.read_text(), re.MULTILINE)
     except OSError:

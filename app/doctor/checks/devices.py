@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from app.doctor.context import Inside, runs_on, tried
+from app.doctor.context import DoctorContext, guarded, runs_on
 from app.doctor.nvidia import NVML_SUCCESS
 from app.host.checks.check import Answer, check, failed, passed, skipped, warned
 
@@ -13,11 +13,11 @@ NO_GPU = "no GPU here"
 
 
 @check("architectures", needs="a GPU", limit=30, source="https://docs.nvidia.com/cuda/ada-compatibility-guide/")
-@tried("look at `nvidia-smi`")
-def architectures(inside: Inside) -> Answer:
+@guarded("look at `nvidia-smi`")
+def architectures(context: DoctorContext) -> Answer:
     """Every card's compute capability against the architectures that this torch has code for."""
-    build = inside.lab.build()
-    cards = inside.lab.cards()
+    build = context.probe.build()
+    cards = context.probe.cards()
     if not cards:
         return skipped(NO_GPU)
     without = [
@@ -34,13 +34,13 @@ def architectures(inside: Inside) -> Answer:
 
 
 @check("GPU memory", needs="a GPU", limit=30, source="https://pytorch.org/docs/2.0/notes/cuda.html#memory-management")
-@tried("look at `nvidia-smi`")
-def memory(inside: Inside) -> Answer:
+@guarded("look at `nvidia-smi`")
+def memory(context: DoctorContext) -> Answer:
     """Free memory of each card; a card that others have filled is a warning."""
-    cards = inside.lab.cards()
+    cards = context.probe.cards()
     if not cards:
         return skipped(NO_GPU)
-    free = {card: inside.lab.free(card.index) for card in cards}
+    free = {card: context.probe.free(card.index) for card in cards}
     said = ", ".join(f"{c.index}: {free[c] / GIB:.1f} of {c.total / GIB:.1f} GiB free" for c in cards)
     if full := [c for c in cards if free[c] < c.total / 2]:
         return warned(said, f"`nvidia-smi` shows who uses card {full[0].index}; CUDA_VISIBLE_DEVICES leaves it out")
@@ -48,16 +48,16 @@ def memory(inside: Inside) -> Answer:
 
 
 @check("bfloat16", limit=30, source="https://developer.nvidia.com/cuda-gpus")
-@tried("look at `nvidia-smi`")
-def bfloat16(inside: Inside) -> Answer:
+@guarded("look at `nvidia-smi`")
+def bfloat16(context: DoctorContext) -> Answer:
     """Whether CPU and GPU multiply bfloat16 themselves; it works everywhere, slowly where they do not."""
-    flags = re.search(r"^flags\s*:(.*)$", inside.world.read("/proc/cpuinfo") or "", re.M)
+    flags = re.search(r"^flags\s*:(.*)$", context.world.read("/proc/cpuinfo") or "", re.M)
     found = [name for name in ("amx_bf16", "avx512_bf16") if flags and name in flags[1].split()]
     cpu = f"CPU with {found[0]}" if found else "CPU emulates it"
-    if not inside.lab.cards():
+    if not context.probe.cards():
         return passed(cpu)
     return passed(
-        f"{cpu}; GPU {'has it' if inside.lab.bf16() else 'does not have it: use trainer.precision=fp16 there'}"
+        f"{cpu}; GPU {'has it' if context.probe.bf16() else 'does not have it: use trainer.precision=fp16 there'}"
     )
 
 
@@ -67,13 +67,13 @@ def bfloat16(inside: Inside) -> Answer:
     limit=30,
     source="https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/troubleshooting.html",
 )
-@tried("look at `nvidia-smi topo -m`")
-def peer_access(inside: Inside) -> Answer:
+@guarded("look at `nvidia-smi topo -m`")
+def peer_access(context: DoctorContext) -> Answer:
     """Whether the cards reach each other's memory directly; where not, NCCL goes through the host's."""
-    cards = inside.lab.cards()
+    cards = context.probe.cards()
     if len(cards) < 2:
         return skipped(f"{len(cards)} GPUs here")
-    if apart := inside.lab.peers():
+    if apart := context.probe.peers():
         pairs = ", ".join(f"{a}-{b}" for a, b in apart)
         return warned(
             f"no direct way between cards {pairs}: all-reduce goes through main memory",
@@ -83,21 +83,21 @@ def peer_access(inside: Inside) -> Answer:
 
 
 @check("NVML", needs="a GPU", quick=True, limit=15, source="https://github.com/NVIDIA/nvidia-docker/issues/1730")
-def nvml(inside: Inside) -> Answer:
+def nvml(context: DoctorContext) -> Answer:
     """NVML answers. In a container that has lost its GPU it is the first that does not."""
-    answer = inside.nvidia.nvml()
+    answer = context.nvidia.nvml()
     if answer.code == NVML_SUCCESS:
-        if answer.cards < len([node for node in inside.nodes if node != "/dev/dxg"]):
+        if answer.cards < len([node for node in context.nodes if node != "/dev/dxg"]):
             return failed(
-                f"NVML shows {answer.cards} cards, {len(inside.nodes)} device nodes are here",
+                f"NVML shows {answer.cards} cards, {len(context.nodes)} device nodes are here",
                 "a card has fallen off the bus: `sudo dmesg | grep -i xid` on the host, then reboot it",
             )
         return passed(f"driver {answer.driver}, {answer.cards} cards")
-    if answer.code is None and not inside.nodes:
+    if answer.code is None and not context.nodes:
         return skipped(NO_GPU)
     if answer.code is None:
         return failed(
-            f"{inside.nodes[0]} is here and libnvidia-ml.so.1 is not",
+            f"{context.nodes[0]} is here and libnvidia-ml.so.1 is not",
             "give the container the `utility` driver capability: NVIDIA_DRIVER_CAPABILITIES=compute,utility",
         )
     fixes = {

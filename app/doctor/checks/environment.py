@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from app.doctor.context import Inside, finding
+from app.doctor.context import DoctorContext, finding
 from app.host.checks.check import Answer, check, failed, passed, skipped, warned
 from app.host.probe.machine import ROOT
 
@@ -29,15 +29,15 @@ HUB = "https://huggingface.co"
 
 
 @check("shared memory", needs="/dev/shm", quick=True, source="https://github.com/pytorch/pytorch/issues/5040")
-def shared_memory(inside: Inside) -> Answer:
+def shared_memory(context: DoctorContext) -> Answer:
     """/dev/shm has room for what data loader workers hand over."""
-    free = inside.world.free_bytes("/dev/shm") if inside.world.exists("/dev/shm") else None
+    free = context.world.free_bytes("/dev/shm") if context.world.exists("/dev/shm") else None
     if free is None:
         return skipped("no /dev/shm on this system")
-    workers = WORKERS if inside.workers is None else inside.workers
+    workers = WORKERS if context.workers is None else context.workers
     said = f"{free / MIB:.0f} MiB free in /dev/shm, {workers} workers want {workers * PER_WORKER / MIB:.0f} MiB"
     if free < workers * PER_WORKER:
-        judge = warned if inside.workers is None else failed  # nobody said that there would be workers
+        judge = warned if context.workers is None else failed  # nobody said that there would be workers
         return judge(
             said, "start the container with `--shm-size=8g` or `--ipc=host`, or train with `trainer.workers=0`"
         )
@@ -45,9 +45,9 @@ def shared_memory(inside: Inside) -> Answer:
 
 
 @check("caches", quick=True, source="docker/entrypoint.sh")
-def caches(inside: Inside) -> Answer:
+def caches(context: DoctorContext) -> Answer:
     """Every cache folder, or the folder where it would be made, can be written by this user."""
-    places = {name: inside.world.env.get(name) or default for name, default in CACHES.items()}
+    places = {name: context.world.env.get(name) or default for name, default in CACHES.items()}
     for name, place in places.items():
         folder = Path(place or tempfile.gettempdir()).expanduser()
         while not folder.exists():
@@ -68,15 +68,15 @@ def _user() -> str:
 
 
 @check("all-reduce", limit=60, source="https://pytorch.org/docs/2.0/distributed.html")
-def all_reduce(inside: Inside) -> Answer:
+def all_reduce(context: DoctorContext) -> Answer:
     """Two processes add up a tensor, through NCCL on two GPUs and gloo elsewhere."""
     return _process([sys.executable, "-m", "app.doctor.collective"], 55)
 
 
 @check("Jupyter", needs="ipykernel", limit=40, source="https://jupyter-client.readthedocs.io/")
-def jupyter(inside: Inside) -> Answer:
+def jupyter(context: DoctorContext) -> Answer:
     """A Jupyter kernel starts, computes and ends."""
-    if not inside.world.glob(f"{inside.site}/ipykernel"):
+    if not context.world.glob(f"{context.site}/ipykernel"):
         return skipped("no ipykernel here: the runtime image has no Jupyter")
     return _process([sys.executable, "-m", "app.doctor.notebook"], 35)
 
@@ -98,11 +98,11 @@ def _process(argv: list[str], limit: float) -> Answer:
 
 
 @check("hub", limit=8, source="https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables")
-def hub(inside: Inside) -> Answer:
+def hub(context: DoctorContext) -> Answer:
     """The model hub can be reached, or is not wanted."""
-    env = inside.world.env
+    env = context.world.env
     home = Path(env.get("HF_HOME") or CACHES["HF_HOME"]).expanduser()
-    cached = len(inside.world.glob(f"{home}/hub/models--*")) + len(inside.world.glob(f"{home}/hub/datasets--*"))
+    cached = len(context.world.glob(f"{home}/hub/models--*")) + len(context.world.glob(f"{home}/hub/datasets--*"))
     have = f"{cached} models and data sets in {home}"
     if env.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return passed(f"offline, as HF_HUB_OFFLINE says; {have}")

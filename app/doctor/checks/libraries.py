@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
-from app.doctor.context import Inside, tried
+from app.doctor.context import DoctorContext, guarded
 from app.host.checks.check import Answer, check, failed, passed, skipped, warned
 
 # Libraries that must come once, and from the wheels. The wheel may put eight hexadecimal digits into a name
@@ -35,10 +35,10 @@ def by_kind(paths: list[str]) -> dict[str, list[str]]:
 
 
 @check("loaded libraries", limit=60, source="https://github.com/pytorch/pytorch/issues/104591")
-@tried("`app doctor explain` with the text")
-def libraries(inside: Inside) -> Answer:
+@guarded("`app doctor explain` with the text")
+def libraries(context: DoctorContext) -> Answer:
     """After a convolution: no CUDA or cuDNN library is loaded twice, and cuDNN's parts come from one folder."""
-    kinds = by_kind(loaded(inside.lab.libraries(inside.device)))
+    kinds = by_kind(loaded(context.probe.libraries(context.device)))
     if not kinds:
         return skipped("this torch loads no CUDA library")
     for name, paths in sorted(kinds.items()):
@@ -49,40 +49,40 @@ def libraries(inside: Inside) -> Answer:
     if len(folders) > 1:
         one, other, *_ = folders.values()
         return failed(f"cuDNN's parts come from two places: {one} and {other}", MIXED)
-    own = _wheels_cudnn(inside)
-    if cudnn and own and not _ours(inside, cudnn[0]):
+    own = _wheels_cudnn(context)
+    if cudnn and own and not _ours(context, cudnn[0]):
         return failed(f"{cudnn[0]} is loaded instead of the wheel's {own[0]}", MIXED)
     every = [path for _, paths in sorted(kinds.items()) for path in paths]
-    foreign = [path for path in every if not DRIVER.search(path) and not _ours(inside, path)]
+    foreign = [path for path in every if not DRIVER.search(path) and not _ours(context, path)]
     if foreign:
         return warned(f"not from the locked wheels: {', '.join(foreign)}", MIXED)
     return passed(f"{len(kinds)} libraries of CUDA, each once, from the locked wheels")
 
 
-def _wheels_cudnn(inside: Inside) -> list[str]:
+def _wheels_cudnn(context: DoctorContext) -> list[str]:
     """cuDNN as the wheels bring it: beside torch, or from its own package."""
     return [
         path
         for place in ("nvidia/cudnn", "torch")
-        for path in inside.world.glob(f"{inside.site}/{place}/lib/libcudnn.so*")
+        for path in context.world.glob(f"{context.site}/{place}/lib/libcudnn.so*")
     ]
 
 
-def _ours(inside: Inside, path: str) -> bool:
-    return path.startswith(f"{inside.site}/")
+def _ours(context: DoctorContext, path: str) -> bool:
+    return path.startswith(f"{context.site}/")
 
 
 @check("library path", quick=True, source="https://github.com/pytorch/pytorch/issues/80637")
-def library_path(inside: Inside) -> Answer:
+def library_path(context: DoctorContext) -> Answer:
     """LD_LIBRARY_PATH and LD_PRELOAD name no second CUDA or cuDNN library, whether it is loaded yet or not."""
-    env = inside.world.env
+    env = context.world.env
     folders = [folder for folder in env.get("LD_LIBRARY_PATH", "").split(":") if folder]
-    there = [path for folder in folders for path in inside.world.glob(f"{folder.rstrip('/')}/lib*.so*")]
+    there = [path for folder in folders for path in context.world.glob(f"{folder.rstrip('/')}/lib*.so*")]
     there += [path for path in re.split(r"[:\s]+", env.get("LD_PRELOAD", "")) if path]
-    kinds = by_kind([path for path in there if not _ours(inside, path) and not DRIVER.search(path)])
+    kinds = by_kind([path for path in there if not _ours(context, path) and not DRIVER.search(path)])
     if not kinds:
         return passed(f"{len(folders)} folders, nothing of CUDA in them" if folders else "LD_LIBRARY_PATH is empty")
-    own = _wheels_cudnn(inside)
+    own = _wheels_cudnn(context)
     cudnn = next((paths[0] for name, paths in sorted(kinds.items()) if name.startswith("libcudnn")), None)
     if cudnn and own:
         return failed(f"a second cuDNN, {cudnn}, would be mixed with the wheel's, {own[0]}", MIXED)
@@ -90,10 +90,10 @@ def library_path(inside: Inside) -> Answer:
 
 
 @check("numpy", limit=30, source="https://github.com/pytorch/pytorch/issues/132179")
-@tried("put the locked numpy back: `uv pip install 'numpy<2'`")
-def numpy(inside: Inside) -> Answer:
+@guarded("put the locked numpy back: `uv pip install 'numpy<2'`")
+def numpy(context: DoctorContext) -> Answer:
     """numpy and torch can hand arrays to each other: torch 2.0 is built against numpy 1."""
-    return passed(f"numpy {inside.lab.numpy()}, tensors go both ways")
+    return passed(f"numpy {context.probe.numpy()}, tensors go both ways")
 
 
 CHECKS = (libraries, library_path, numpy)

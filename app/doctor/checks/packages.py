@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-from app.doctor.context import Inside
+from app.doctor.context import DoctorContext
 from app.host.backends.lockfiles import blocks, lock_hash
 from app.host.checks.check import Answer, check, failed, passed, skipped, warned
 from app.host.variants import DEFAULT_INDEX, TORCH, VARIANTS
@@ -61,11 +61,11 @@ def locked(text: str) -> dict[str, str]:
     return wanted
 
 
-def _variant(inside: Inside, have: dict[str, tuple[str, Path]]) -> str:
+def _variant(context: DoctorContext, have: dict[str, tuple[str, Path]]) -> str:
     """The variant of this environment: as it says itself, as its stamp says, else by the installed torch."""
-    if inside.variant:
-        return inside.variant.name
-    if stamp := _stamp(inside):
+    if context.variant:
+        return context.variant.name
+    if stamp := _stamp(context):
         return str(stamp.get("variant"))
     version = have["torch"][0] if "torch" in have else ""
     number, _, local = version.partition("+")
@@ -73,26 +73,26 @@ def _variant(inside: Inside, have: dict[str, tuple[str, Path]]) -> str:
     return (local or DEFAULT_INDEX) if number == TORCH else ""
 
 
-def _stamp(inside: Inside) -> dict[str, str]:
+def _stamp(context: DoctorContext) -> dict[str, str]:
     try:
-        stamp = json.loads((inside.prefix / ".workspace-lock").read_text(encoding="utf-8"))
+        stamp = json.loads((context.prefix / ".workspace-lock").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return stamp if isinstance(stamp, dict) else {}
 
 
 @check("packages", needs="the lock files", quick=True, limit=10, source="docker/locks")
-def packages(inside: Inside) -> Answer:
+def packages(context: DoctorContext) -> Answer:
     """Every locked package is installed in the locked version, from the locks that are here."""
-    if inside.locks is None:
+    if context.locks is None:
         return skipped("no lock files here")
-    have = installed(inside.site)
-    variant = _variant(inside, have)
+    have = installed(context.site)
+    variant = _variant(context, have)
     if variant not in VARIANTS:
         torch = f"torch {have['torch'][0]}" if "torch" in have else "an environment without torch"
         return warned(f"{torch} is of no variant of the workspace", "`invoke up` makes the locked environment")
     wheels, runtime, dev = (
-        locked((inside.locks / name).read_text(encoding="utf-8"))
+        locked((context.locks / name).read_text(encoding="utf-8"))
         for name in (f"torch-{variant}.txt", "runtime.txt", "dev.txt")
     )
     needed = {**wheels, **runtime}
@@ -106,10 +106,10 @@ def packages(inside: Inside) -> Answer:
         said = [f"moved: {_some(moved)}"] if moved else []
         said += [f"missing: {_some(missing)}"] if missing else []
         return failed("; ".join(said), REINSTALL)
-    stamp = _stamp(inside)
+    stamp = _stamp(context)
     if stamp and stamp.get("lock") not in (
-        lock_hash(inside.locks, variant, True),
-        lock_hash(inside.locks, variant, False),
+        lock_hash(context.locks, variant, True),
+        lock_hash(context.locks, variant, False),
     ):
         return warned("the locks have changed since this environment was made", "`invoke up` makes the new one")
     both = [name for name in dev if name in have and name not in needed]
@@ -124,11 +124,11 @@ def _some(names: list[str]) -> str:
 
 
 @check("files", limit=60, source="https://packaging.python.org/en/latest/specifications/recording-installed-packages/")
-def files(inside: Inside) -> Answer:
+def files(context: DoctorContext) -> Answer:
     """Every installed file is as its package's RECORD says: by size, those of torch and numpy by SHA-256 as well."""
     count = hashed = 0
     changed: list[str] = []
-    for name, (_, folder) in sorted(installed(inside.site).items()):
+    for name, (_, folder) in sorted(installed(context.site).items()):
         for path, size, digest in _record(folder):
             count += 1
             try:

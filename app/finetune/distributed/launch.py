@@ -1,7 +1,7 @@
-"""Starting one process a device on this machine, and seeing all of them to the end.
+"""Start one process for each device of this machine, and wait for all of them.
 
-They get the environment that torchrun would give them. It is not torchrun because that one passes Ctrl-C on twice, and
-a second one means at once; and because here a process that dies is named within a tenth of a second.
+They get the environment that torchrun would give them. This is not torchrun, because torchrun passes Ctrl-C on twice,
+and here a second one means "at once"; and because a process that dies is reported within a tenth of a second.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import IO
 from app.errors import Problem, RunError
 from app.finetune.signals import STOP, Stopped
 
-LINES = 30  # of a process that failed, where it is not the first, whose output is shown as it comes
-POLL = 0.1  # seconds between looks at the processes
-GRACE = 30.0  # seconds that they have for a last checkpoint after a signal
-SAID_WHY = (2, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of a process that has explained itself
+LINES = 30  # of the output of a failed process; that of rank 0 is shown as it comes
+POLL = 0.1  # seconds between two checks of the processes
+GRACE = 30.0  # seconds for a last checkpoint after a signal
+EXPLAINED = (2, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of a process that has printed the reason
 
 
 def launch(argv: Sequence[str], processes: int) -> int:
-    """Run `app ARGV` in so many processes, and wait; 0 when all have ended well.
+    """Run `app ARGV` in `processes` processes and return their exit code: 0 if all succeeded.
 
-    Raises RunError naming a process that died, after ending the others; Stopped when a signal came and was passed on.
+    Raises RunError with the process that died, after ending the others; Stopped after passing a signal on.
     """
     port = free_port()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -68,7 +68,7 @@ def launch(argv: Sequence[str], processes: int) -> int:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens at now."""
+    """Return a TCP port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -76,20 +76,20 @@ def free_port() -> int:
 
 
 def _watch(started: Sequence[subprocess.Popen[bytes]], said: Sequence[IO[bytes] | None]) -> int:
-    """Wait for all; on the first that fails end the others at once, for they cannot go on without it."""
+    """Wait for all processes. If one fails, return or raise at once: the others cannot continue without it."""
     while True:
         codes = [process.poll() for process in started]
         if any(codes):
-            # One that dies takes others with it, which then end with our exit code of 2: the lowest code was first.
+            # A process that dies makes others exit with code 2, so the lowest code was first.
             code, rank = min((code, rank) for rank, code in enumerate(codes) if code)
             if file := said[rank]:
                 file.seek(0)
                 print(*file.read().decode(errors="replace").splitlines()[-LINES:], sep="\n", file=sys.stderr)
-            if code in SAID_WHY:
+            if code in EXPLAINED:
                 return code
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             what = f"process {rank} of {len(started)} {how}; the others were ended"
-            fix = "see above what it said; `app train --resume RUN` goes on from the last checkpoint"
+            fix = "see its output above; `app train --resume RUN` continues from the last checkpoint"
             raise RunError(Problem(what, fix))
         if all(code == 0 for code in codes):
             return 0
@@ -104,7 +104,7 @@ def _kill(started: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def _end(started: Sequence[subprocess.Popen[bytes]], signum: int) -> None:
-    """Pass a signal on and give the processes time for their last checkpoint."""
+    """Pass a signal on, and wait up to `GRACE` seconds for the last checkpoints."""
     for process in started:
         if process.poll() is None:
             process.send_signal(signum)

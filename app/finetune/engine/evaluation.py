@@ -15,7 +15,7 @@ from app.data.batch import Batch, DataSet
 from app.data.batching import BatchSampler, BatchSpec, ShardedDataset, loader
 from app.finetune.distributed import processes
 from app.finetune.engine import rng
-from app.finetune.tasks.base import Judged, Scores, Task
+from app.finetune.tasks.base import Prediction, Scores, Task
 from app.schema import Recipe
 
 BATCH_FACTOR = 2  # an evaluation keeps no activations for backward, so its batches may be this much larger
@@ -27,7 +27,7 @@ FORWARD_SHARE = 1 / 3  # of a training step's operations are the forward pass: 2
 class Evaluation:
     """What an evaluation found. The predictions are in the order of the data, each example once."""
 
-    predictions: list[Judged]
+    predictions: list[Prediction]
     scores: Scores
 
 
@@ -53,9 +53,9 @@ def predict(
     task: Task[Any],
     batches: DataLoader[Batch],
     between_batches: Callable[[], None] = lambda: None,
-) -> list[Judged]:
+) -> list[Prediction]:
     """Return the predictions of all processes, in the order of the data, each example once."""
-    found: list[Judged] = []
+    found: list[Prediction] = []
     module.eval()
     with rng.kept(), torch.no_grad():
         for batch in batches:
@@ -66,8 +66,8 @@ def predict(
     return [every[index] for index in sorted(every)]
 
 
-def _predictions(model: nn.Module, task: Task[Any], batch: Batch) -> list[Judged]:
-    return task.judge(model, batch) if len(batch) else []  # the examples of a small batch may all be with others
+def _predictions(model: nn.Module, task: Task[Any], batch: Batch) -> list[Prediction]:
+    return task.predict(model, batch) if len(batch) else []  # the examples of a small batch may all be with others
 
 
 def evaluation_loader(data: DataSet, recipe: Recipe, most_batches: int | None = None) -> DataLoader[Batch]:

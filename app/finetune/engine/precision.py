@@ -26,16 +26,16 @@ class Precision:
         return {"bf16": "bf16-mixed", "fp16": "16-mixed"}.get(self.word, "32-true")
 
     def apply(self) -> None:
-        """Let float32 matrix products and convolutions on a GPU use TF32, or not: the settings are the process's."""
+        """Allow or forbid TF32 in float32 matrix products and convolutions on a GPU, for the whole process."""
         word = "high" if self.word == "tf32" else "highest"
         torch.set_float32_matmul_precision(word)  # type: ignore[no-untyped-call]
-        torch.backends.cudnn.allow_tf32 = self.word == "tf32"  # torch's own default is True, whatever is said above
+        torch.backends.cudnn.allow_tf32 = self.word == "tf32"  # torch's default is True, independent of the line above
 
 
 def choose(
     word: Word, accelerator: Literal["cpu", "cuda"], cpu_flags: frozenset[str], capability: tuple[int, int]
 ) -> Precision:
-    """The precision that a word means on this hardware. `capability` counts with cuda only.
+    """Return the precision that a word means on this hardware. `capability`: of the GPU, for cuda only.
 
     Raises ConfigError for a precision that the hardware would emulate.
     """

@@ -1,4 +1,4 @@
-"""Going on with a run that was stopped: which checkpoint, which recipe, and what may not have changed meanwhile."""
+"""Resume a run: which checkpoint, which recipe, and what must not have changed meanwhile."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from app.runs import checkpoints, manifest, records
 from app.runs.folder import Run
 from app.schema import Recipe
 
-NEUTRAL = ("trainer.checkpoint_every", "trainer.log_every", "trainer.workers", "tracking", "about")  # moves no weight
+NEUTRAL = ("trainer.checkpoint_every", "trainer.log_every", "trainer.workers", "tracking", "about")  # change no weight
 LENGTH = ("trainer.max_epochs", "trainer.max_steps")
-OPEN_ENDED = ("constant", "inverse_sqrt")  # schedules that do not ask how long the training will be
+OPEN_ENDED = ("constant", "inverse_sqrt")  # schedules that do not depend on the length of the training
 
 
 @dataclass(frozen=True)
 class Restart:
-    """A run to go on with."""
+    """A run to continue."""
 
     run: Run
     recipe: Recipe
     checkpoint: Path | None
-    """None: there was none yet, so from the beginning."""
+    """None if there is none yet: from the beginning."""
 
     def same_data(self, splits: Splits) -> Run:
-        """The run, once its data is known to be what it was. Raises DataError."""
+        """Return the run after checking that its data has not changed. Raises DataError."""
         same_data(self.run, splits)
         return self.run
 
     def rewind(self) -> None:
-        """Make the folder say what it said when the checkpoint was written, and that the run goes on."""
+        """Put the folder back to the moment of the checkpoint, and record that the run continues."""
         recorded = checkpoints.plain(self.checkpoint)["records"] if self.checkpoint else 0
         step = checkpoints.step_of(self.checkpoint) if self.checkpoint else -1
         records.truncate(self.run.metrics, recorded)
@@ -55,8 +55,10 @@ class Restart:
 
 
 def restart(run: Run, overrides: Sequence[str]) -> Restart:
-    """Choose the checkpoint and check the overrides. Raises RunError where there is nothing left to do, ConfigError
-    for an override that would make it another run. A damaged checkpoint is named on stderr and passed over."""
+    """Choose the checkpoint and check the overrides. A damaged checkpoint is named on stderr and skipped.
+
+    Raises RunError if nothing is left to do, ConfigError for an override that would make it another run.
+    """
     recipe = run.recipe(list(overrides))
     refuse_other_identity(run.recipe(), recipe)
     written = run.manifest()
@@ -76,16 +78,16 @@ def restart(run: Run, overrides: Sequence[str]) -> Restart:
 
 
 def same_data(run: Run, splits: Splits) -> None:
-    """Raise DataError where the data is not what it was when the run began."""
+    """Raise DataError if the data has changed since the run began."""
     before, now = run.manifest()["data_sha256"], splits.digests()
     changed = [split for split in now if before.get(split) != now[split]]
     if changed:
         what = f"the data of {' and '.join(changed)} changed since the run began"
-        raise DataError(Problem(what, "put the old data back, or train again with the new", str(run.path)))
+        raise DataError(Problem(what, "restore the old data, or train a new run", str(run.path)))
 
 
 def refuse_other_identity(before: Recipe, now: Recipe) -> None:
-    """Raise ConfigError for each setting that changed and would have changed the weights."""
+    """Raise ConfigError for each changed setting that changes the weights."""
     old, new = flat(resolved(before)), flat(resolved(now))
     problems = []
     for key in sorted(old.keys() | new.keys()):
@@ -96,22 +98,22 @@ def refuse_other_identity(before: Recipe, now: Recipe) -> None:
         why = (
             f"the {now.schedule.name} schedule is stretched over the whole training, so all its steps would differ"
             if key in LENGTH
-            else "a resumed run goes on with what it began with"
+            else "a resumed run keeps its settings"
         )
-        fix = f"leave it, or begin another run: `app train {before.name} {key}={new.get(key)}`"
+        fix = f"leave it, or start another run: `app train {before.name} {key}={new.get(key)}`"
         problems.append(Problem(f"{key}: {old.get(key)!r} cannot become {new.get(key)!r}: {why}", fix))
     if problems:
         raise ConfigError(*problems)
 
 
 def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings as `section.key`."""
+    """Return nested settings as `section.key`."""
     if not isinstance(settings, dict) or not settings:
         return {prefix: settings}
     return {k: v for name, value in settings.items() for k, v in flat(value, f"{prefix}.{name}".lstrip(".")).items()}
 
 
 def _open_ended(recipe: Recipe) -> bool:
-    """Whether a longer training begins with the very steps of a shorter one."""
+    """Return whether a longer training begins with the same steps as a shorter one."""
     schedule = recipe.schedule
     return schedule.name in OPEN_ENDED and (schedule.warmup == 0 or schedule.warmup >= 1)

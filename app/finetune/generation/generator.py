@@ -11,7 +11,8 @@ from torch import nn
 from app.data.text.vocabulary import Vocabulary
 from app.errors import ConfigError, Problem, RunError
 from app.finetune.generation.sampling import Sampling, continuations
-from app.finetune.tasks.base import Task, task_of
+from app.finetune.tasks import build_task
+from app.finetune.tasks.base import Task
 from app.finetune.tasks.language import LanguageTask
 from app.runs.folder import Run
 
@@ -53,7 +54,7 @@ class Writer:
 def writer_of(run: Run) -> Writer:
     """The language model of a finished run, on the device of its recipe. Raises RunError, ConfigError."""
     recipe = run.recipe()
-    task: Task[Any] = task_of(recipe)
+    task: Task[Any] = build_task(recipe)
     if not isinstance(task, LanguageTask):
         what = f"{run.path} is a {recipe.task}, which writes nothing"
         raise ConfigError(Problem(what, "name a run of gpt-char, gpt2 or causal-lm"))

@@ -1,13 +1,12 @@
-"""What a task is: the data, the model, the loss, and how a trained model is judged. One engine trains them all.
+"""What a task is: its data, its model, its loss, its predictions and their scores. One engine trains them all.
 
-To add one: subclass `Task`, name the class in `TASKS`, and give `app.schema` its recipe. The loss is a *sum*, and
-`weight` says over how many examples or tokens, so that batches of different size, accumulated or on many devices, count
-for what they hold.
+To add one: subclass `Task`, add it to the table in `app/finetune/tasks/__init__.py`, and give `app.schema` its recipe.
+The loss is a *sum*, and `weight` says over how many examples or tokens, so that batches of different size, accumulated
+or on many devices, count for what they hold.
 """
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,20 +24,9 @@ Split = Literal["train", "dev", "test"]
 Forward = Callable[..., Any]
 """The model, or its compiled form: takes `Batch.inputs` as keywords."""
 
-TASKS: dict[str, str] = {
-    "linear-regression": "app.finetune.tasks.linear_regression:LinearRegressionTask",
-    "logistic-regression": "app.finetune.tasks.logistic_regression:LogisticRegressionTask",
-    "text-classification": "app.finetune.tasks.text_classification:TextClassificationTask",
-    "text-regression": "app.finetune.tasks.text_regression:TextRegressionTask",
-    "token-classification": "app.finetune.tasks.token_classification:TokenClassificationTask",
-    "language-model": "app.finetune.tasks.gpt:GPTTask",
-    "causal-lm": "app.finetune.tasks.causal_lm:CausalLMTask",
-    "image-classification": "app.finetune.tasks.image_classification:ImageClassificationTask",
-}
-
 
 @dataclass(frozen=True)
-class Judged:
+class Prediction:
     """One example of an evaluation. Plain values, so that processes can exchange them."""
 
     index: int
@@ -110,11 +98,11 @@ class Task(ABC, Generic[R]):
         return len(batch)
 
     @abstractmethod
-    def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
+    def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
         """What the model says to each example of a batch; without labels the loss is 0."""
 
     @abstractmethod
-    def score(self, judged: Sequence[Judged], data: DataSet) -> Scores:
+    def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
         """Metrics and tables over a whole split; `judged` is in the order of the data, each example once."""
 
     @abstractmethod
@@ -125,25 +113,25 @@ class Task(ABC, Generic[R]):
     def load(self, folder: Path) -> nn.Module:
         """A model that `save` wrote; the task knows afterwards what it knew then (its classes for example)."""
 
-    def unlabelled(self, name: str | None) -> DataSet:
+    def predict_dataset(self, name: str | None) -> DataSet:
         """The examples of a file, or of stdin for None, for `predict`. Raises DataError; ConfigError where the task has
         nothing to predict from a file."""
         what = f"a run of {self.recipe.task} has nothing to predict from a file"
         raise ConfigError(Problem(what, "score it instead: app evaluate RUN"))
 
-    def describe(self, judged: Judged) -> dict[str, Any]:
+    def to_json(self, prediction: Prediction) -> dict[str, Any]:
         """One line of `predict`'s JSONL."""
-        return {"answer": judged.answer}
+        return {"answer": prediction.answer}
 
-    def lines(self, judged: Sequence[Judged], data: DataSet) -> Iterator[dict[str, Any]]:
+    def json_lines(self, predictions: Sequence[Prediction], data: DataSet) -> Iterator[dict[str, Any]]:
         """The lines of `predict`'s JSONL; `judged` is in the order of the data, each example once."""
-        return map(self.describe, judged)
+        return map(self.to_json, predictions)
 
-    def settle(self, model: nn.Module, judged: Sequence[Judged], dev: DataSet) -> bool:
+    def calibrate(self, model: nn.Module, predictions: Sequence[Prediction], dev: DataSet) -> bool:
         """Choose on dev what the loss does not, a threshold for example; whether the trained model is another now."""
         return False
 
-    def conclude(self, model: nn.Module) -> Scores | None:
+    def verify(self, model: nn.Module) -> Scores | None:
         """What a finished training is checked against beyond its test set, where there is such a thing."""
         return None
 
@@ -181,14 +169,7 @@ def operations_a_token(model: nn.Module) -> float:
     return operations
 
 
-def task_of(recipe: R) -> Task[R]:
-    """The task that a recipe names."""
-    module, _, name = TASKS[recipe.task].partition(":")
-    kind: type[Task[R]] = getattr(importlib.import_module(module), name)
-    return kind(recipe)
-
-
-def weighted_loss(judged: Sequence[Judged]) -> float:
+def mean_loss(predictions: Sequence[Prediction]) -> float:
     """Mean loss over everything that was judged."""
-    weight = sum(j.weight for j in judged)
-    return sum(j.loss for j in judged) / weight if weight else float("nan")
+    weight = sum(j.weight for j in predictions)
+    return sum(j.loss for j in predictions) / weight if weight else float("nan")

@@ -92,7 +92,7 @@ class TextTask(EncoderTask[T]):
             self.remember(found.ids)
         return found
 
-    def unlabelled(self, name: str | None) -> DataSet:
+    def predict_dataset(self, name: str | None) -> DataSet:
         texts = read_plain(name, self.recipe.data.text)
         ids = tokenize(self.tokenizer, texts, self.length)
         return EncodedTexts(ids, self.tokenizer.pad_token_id or 0, "")

@@ -20,7 +20,7 @@ from app.data.images.dataset import Images
 from app.data.images.folder import read_unlabelled
 from app.data.images.sources import read_labelled_splits
 from app.errors import DataError, Problem
-from app.finetune.tasks.base import Forward, Judged, Scores, Split, Task, weighted_loss
+from app.finetune.tasks.base import Forward, Prediction, Scores, Split, Task, mean_loss
 from app.finetune.tasks.text_classification import confusion, per_class, tables_of
 from app.models.cnn import CNN, CNNConfig, flops_per_image
 from app.schema import ImageClassification
@@ -54,21 +54,21 @@ class ImageClassificationTask(Task[ImageClassification]):
         assert batch.labels is not None
         return F.cross_entropy(logits.float(), batch.labels, reduction="sum")
 
-    def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
+    def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
         logits = forward(**batch.inputs).float()
         losses = torch.zeros(len(batch))
         if batch.labels is not None:
             losses = F.cross_entropy(logits, batch.labels, reduction="none")
         rows = zip(batch.index.tolist(), losses.tolist(), logits.argmax(1).tolist(), logits.softmax(1).tolist())
-        return [Judged(index, loss, 1.0, answer, probabilities) for index, loss, answer, probabilities in rows]
+        return [Prediction(index, loss, 1.0, answer, probabilities) for index, loss, answer, probabilities in rows]
 
-    def score(self, judged: Sequence[Judged], data: DataSet) -> Scores:
+    def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
         assert isinstance(data, Images) and data.labels is not None
-        truth = data.labels[[j.index for j in judged]]
-        counts = confusion(truth, np.array([j.answer for j in judged]), len(self.classes))
+        truth = data.labels[[j.index for j in predictions]]
+        counts = confusion(truth, np.array([j.answer for j in predictions]), len(self.classes))
         table = per_class(counts)
         accuracy = float(np.trace(counts) / counts.sum())
-        values = {"loss": weighted_loss(judged), "accuracy": accuracy, "macro_f1": float(table[:, 2].mean())}
+        values = {"loss": mean_loss(predictions), "accuracy": accuracy, "macro_f1": float(table[:, 2].mean())}
         return Scores(values, tables_of(counts, table, self.classes))
 
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -85,14 +85,14 @@ class ImageClassificationTask(Task[ImageClassification]):
         model.load_state_dict(load_file(folder / "model.safetensors"))
         return model
 
-    def unlabelled(self, name: str | None) -> DataSet:
+    def predict_dataset(self, name: str | None) -> DataSet:
         if name is None:
             raise DataError(Problem("images do not come from stdin", "name an image, or a folder of them"))
         return read_unlabelled(name, self.recipe.data.side, self.recipe.data.channels, self.classes)
 
-    def lines(self, judged: Sequence[Judged], data: DataSet) -> Iterator[dict[str, Any]]:
+    def json_lines(self, predictions: Sequence[Prediction], data: DataSet) -> Iterator[dict[str, Any]]:
         assert isinstance(data, Images)
-        for j in judged:
+        for j in predictions:
             probabilities = {name: round(p, 6) for name, p in zip(self.classes, j.detail)}
             yield {"file": data.names[j.index], "label": self.classes[j.answer], "probabilities": probabilities}
 

@@ -20,7 +20,7 @@ from app.data.text.packing import Windows, pack
 from app.data.text.vocabulary import Vocabulary, learn_vocabulary, load_vocabulary
 from app.errors import ConfigError, DataError, ModelError, Problem
 from app.finetune.generation.sampling import Reader
-from app.finetune.tasks.base import Forward, Judged, Scores, Split, Task, weighted_loss
+from app.finetune.tasks.base import Forward, Prediction, Scores, Split, Task, mean_loss
 from app.models.fetch import tokenizer_folder
 from app.schema import CausalLanguageModel, LanguageModel
 
@@ -83,7 +83,7 @@ class LanguageTask(Task[R]):
         """Return the tokens that count; of the last window of a text, those that no other window has."""
         return batch.useful
 
-    def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
+    def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
         """The summed loss of each window, and how many of its tokens count."""
         assert batch.labels is not None
         # Row by row: a float32 copy of all the logits would be the largest tensor of the evaluation, 5 GB for GPT-2.
@@ -92,13 +92,13 @@ class LanguageTask(Task[R]):
             F.cross_entropy(row.float(), labels, ignore_index=IGNORE_INDEX, reduction="sum") for row, labels in pairs
         ]
         rows = zip(batch.index.tolist(), torch.stack(losses).tolist(), batch.labels.ne(IGNORE_INDEX).sum(1).tolist())
-        return [Judged(index, loss, count) for index, loss, count in rows]
+        return [Prediction(index, loss, count) for index, loss, count in rows]
 
-    def score(self, judged: Sequence[Judged], data: DataSet) -> Scores:
-        loss = weighted_loss(judged)
+    def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
+        loss = mean_loss(predictions)
         return Scores({"loss": loss, "perplexity": math.exp(min(loss, 700.0))})  # e^710 is more than a float holds
 
-    def unlabelled(self, name: str | None) -> DataSet:
+    def predict_dataset(self, name: str | None) -> DataSet:
         what = "a language model continues texts, it does not label them"
         raise ConfigError(Problem(what, "use `app generate RUN --prompt TEXT`"))
 

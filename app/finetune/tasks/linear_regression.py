@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
 from app.data.generated import Points, linear_law, points_on
-from app.finetune.tasks.base import Forward, Judged, Scores, Split, Task, weighted_loss
+from app.finetune.tasks.base import Forward, Prediction, Scores, Split, Task, mean_loss
 from app.models.linear import LinearModel
 from app.schema import LinearRegression, LogisticRegression
 
@@ -67,16 +67,16 @@ class LinearRegressionTask(LinearTask[LinearRegression]):
         total: Tensor = (forward(**batch.inputs) - batch.labels).square().sum()
         return total
 
-    def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
+    def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
         answers: Tensor = forward(**batch.inputs)
         losses = torch.zeros_like(answers) if batch.labels is None else (answers - batch.labels).square()
         rows = zip(batch.index.tolist(), losses[:, 0].tolist(), answers[:, 0].tolist())
-        return [Judged(index, loss, 1.0, answer) for index, loss, answer in rows]
+        return [Prediction(index, loss, 1.0, answer) for index, loss, answer in rows]
 
-    def score(self, judged: Sequence[Judged], data: DataSet) -> Scores:
-        return Scores({"loss": weighted_loss(judged)})
+    def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
+        return Scores({"loss": mean_loss(predictions)})
 
-    def conclude(self, model: nn.Module) -> Scores:
+    def verify(self, model: nn.Module) -> Scores:
         """Coefficients found, beside those of the closed form."""
         assert isinstance(model, LinearModel)
         points = self.data("train")
@@ -99,8 +99,8 @@ class LinearRegressionTask(LinearTask[LinearRegression]):
         ]
         return Scores({"closed_form_gap": gap}, "\n".join([LESSON, "", *table]))
 
-    def describe(self, judged: Judged) -> dict[str, Any]:
-        return {"target": judged.answer}
+    def to_json(self, prediction: Prediction) -> dict[str, Any]:
+        return {"target": prediction.answer}
 
 
 def closed_form(features: Tensor, targets: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
 from app.data.generated import Points, linear_law, two_clusters
-from app.finetune.tasks.base import Forward, Judged, Scores, Split, weighted_loss
+from app.finetune.tasks.base import Forward, Prediction, Scores, Split, mean_loss
 from app.finetune.tasks.linear_regression import LinearTask
 from app.models.linear import LinearModel
 from app.schema import LogisticRegression
@@ -57,18 +57,20 @@ class LogisticRegressionTask(LinearTask[LogisticRegression]):
         assert batch.labels is not None
         return F.binary_cross_entropy_with_logits(forward(**batch.inputs), batch.labels, reduction="sum")
 
-    def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
+    def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
         logits: Tensor = forward(**batch.inputs)
         assert batch.labels is not None
         losses = F.binary_cross_entropy_with_logits(logits, batch.labels, reduction="none")
         right = logits.gt(0).eq(batch.labels.gt(0.5))
         rows = zip(batch.index.tolist(), losses[:, 0].tolist(), logits.sigmoid()[:, 0].tolist(), right[:, 0].tolist())
-        return [Judged(index, loss, 1.0, probability, hit) for index, loss, probability, hit in rows]
+        return [Prediction(index, loss, 1.0, probability, hit) for index, loss, probability, hit in rows]
 
-    def score(self, judged: Sequence[Judged], data: DataSet) -> Scores:
-        return Scores({"loss": weighted_loss(judged), "accuracy": sum(bool(j.detail) for j in judged) / len(judged)})
+    def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
+        return Scores(
+            {"loss": mean_loss(predictions), "accuracy": sum(bool(j.detail) for j in predictions) / len(predictions)}
+        )
 
-    def conclude(self, model: nn.Module) -> Scores:
+    def verify(self, model: nn.Module) -> Scores:
         """Weights and error rate on new points, beside those of Bayes' rule."""
         assert isinstance(model, LinearModel)
         new = two_clusters(self.middle, NEW_POINTS, self.recipe.seed + 4)
@@ -84,5 +86,5 @@ class LogisticRegressionTask(LinearTask[LogisticRegression]):
         last = f"Wrong on new points: {wrong:.4f}; the least possible: {best:.4f}: {verdict}."
         return Scores({"error_rate": wrong, "bayes_error_rate": best}, "\n".join([LESSON, "", *table, "", last]))
 
-    def describe(self, judged: Judged) -> dict[str, Any]:
-        return {"probability": judged.answer}
+    def to_json(self, prediction: Prediction) -> dict[str, Any]:
+        return {"probability": prediction.answer}

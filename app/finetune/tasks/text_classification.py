@@ -15,7 +15,7 @@ from app.data.batch import Batch, DataSet
 from app.data.files import Columns, read_texts
 from app.data.text.encode import EncodedTexts, class_names
 from app.errors import DataError
-from app.finetune.tasks.base import Forward, Judged, Scores, Split, weighted_loss
+from app.finetune.tasks.base import Forward, Prediction, Scores, Split, mean_loss
 from app.finetune.tasks.encoder import TextTask
 from app.models import pretrained
 from app.schema import TextClassification
@@ -52,21 +52,21 @@ class TextClassificationTask(TextTask[TextClassification]):
         assert batch.labels is not None
         return F.cross_entropy(logits.float(), batch.labels, reduction="sum")
 
-    def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
+    def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
         logits = forward(**batch.inputs).logits.float()
         losses = (
             torch.zeros(len(batch)) if batch.labels is None else F.cross_entropy(logits, batch.labels, reduction="none")
         )
         rows = zip(batch.index.tolist(), losses.tolist(), logits.argmax(1).tolist(), logits.softmax(1).tolist())
-        return [Judged(index, loss, 1.0, answer, probabilities) for index, loss, answer, probabilities in rows]
+        return [Prediction(index, loss, 1.0, answer, probabilities) for index, loss, answer, probabilities in rows]
 
-    def score(self, judged: Sequence[Judged], data: DataSet) -> Scores:
+    def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
         assert isinstance(data, EncodedTexts) and data.labels is not None
-        truth = np.asarray(data.labels)[[j.index for j in judged]]
-        counts = confusion(truth, np.array([j.answer for j in judged]), len(self.classes))
+        truth = np.asarray(data.labels)[[j.index for j in predictions]]
+        counts = confusion(truth, np.array([j.answer for j in predictions]), len(self.classes))
         table = per_class(counts)
         values = {
-            "loss": weighted_loss(judged),
+            "loss": mean_loss(predictions),
             "accuracy": float(np.trace(counts) / counts.sum()),
             "macro_f1": float(table[:, 2].mean()),
         }
@@ -79,9 +79,9 @@ class TextClassificationTask(TextTask[TextClassification]):
         self.begin(pretrained.load_tokenizer(folder), config)
         return model
 
-    def describe(self, judged: Judged) -> dict[str, Any]:
-        probabilities = {name: round(p, 6) for name, p in zip(self.classes, judged.detail)}
-        return {"label": self.classes[judged.answer], "probabilities": probabilities}
+    def to_json(self, prediction: Prediction) -> dict[str, Any]:
+        probabilities = {name: round(p, 6) for name, p in zip(self.classes, prediction.detail)}
+        return {"label": self.classes[prediction.answer], "probabilities": probabilities}
 
 
 def confusion(truth: np.ndarray[Any, Any], answers: np.ndarray[Any, Any], classes: int) -> np.ndarray[Any, Any]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from app.data.batch import Batch, DataSet
 from app.data.text.encode import EncodedTexts
 from app.errors import DataError, Problem
-from app.finetune.tasks.base import Forward, Judged, Scores, Split, weighted_loss
+from app.finetune.tasks.base import Forward, Prediction, Scores, Split, mean_loss
 from app.finetune.tasks.encoder import TextTask
 from app.models import pretrained
 from app.schema import TextRegression
@@ -64,11 +64,11 @@ class TextRegressionTask(TextTask[TextRegression]):
         total: Tensor = self._off(self._answers(forward, batch), batch.labels).square().sum()
         return total
 
-    def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
+    def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
         answers = self._answers(forward, batch)
         off = torch.zeros_like(answers) if batch.labels is None else self._off(answers, batch.labels)
         rows = zip(batch.index.tolist(), off.square().tolist(), answers.tolist())
-        return [Judged(index, loss, 1.0, answer) for index, loss, answer in rows]
+        return [Prediction(index, loss, 1.0, answer) for index, loss, answer in rows]
 
     def _answers(self, forward: Forward, batch: Batch) -> Tensor:
         """(B,) in the units of the labels."""
@@ -80,11 +80,11 @@ class TextRegressionTask(TextTask[TextRegression]):
         off: Tensor = (answers - labels) / self.deviation
         return off
 
-    def score(self, judged: Sequence[Judged], data: DataSet) -> Scores:
+    def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
         assert isinstance(data, EncodedTexts) and data.labels is not None
-        truth = np.asarray(data.labels, dtype=np.float64)[[j.index for j in judged]]
-        answers = np.array([j.answer for j in judged])
-        values = {"loss": weighted_loss(judged), **errors(truth, answers), **correlations(truth, answers)}
+        truth = np.asarray(data.labels, dtype=np.float64)[[j.index for j in predictions]]
+        answers = np.array([j.answer for j in predictions])
+        values = {"loss": mean_loss(predictions), **errors(truth, answers), **correlations(truth, answers)}
         return Scores(values, table_of(values, errors(truth, np.full_like(truth, truth.mean()))))
 
     def finish(self, model: Any) -> None:
@@ -103,8 +103,8 @@ class TextRegressionTask(TextTask[TextRegression]):
         self.deviation = config.label_deviation
         return model
 
-    def describe(self, judged: Judged) -> dict[str, Any]:
-        return {"number": judged.answer}
+    def to_json(self, prediction: Prediction) -> dict[str, Any]:
+        return {"number": prediction.answer}
 
 
 def last_layer(model: nn.Module) -> nn.Linear:

@@ -19,7 +19,7 @@ from app.data.tags.schemes import OUTSIDE, spans_of
 from app.errors import DataError
 from app.finetune.metrics.entities import report_of
 from app.finetune.metrics.viterbi import best_tags
-from app.finetune.tasks.base import Forward, Judged, Scores, Split, weighted_loss
+from app.finetune.tasks.base import Forward, Prediction, Scores, Split, mean_loss
 from app.finetune.tasks.encoder import EncoderTask
 from app.models import pretrained
 from app.models.fetch import model_folder
@@ -74,7 +74,7 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         """Return the words that have a tag to learn."""
         return batch.counted
 
-    def judge(self, forward: Forward, batch: Batch) -> list[Judged]:
+    def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
         """Log-probabilities of the words of each window; tags are chosen when a sentence is whole again."""
         assert batch.labels is not None
         log_probabilities = forward(**batch.inputs).logits.float().log_softmax(2)  # (B, T, C)
@@ -83,25 +83,32 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         ).sum(1)
         scores, counted = log_probabilities.cpu().numpy(), batch.labels.ne(IGNORE_INDEX).cpu().numpy()
         return [
-            Judged(index, loss, float(words.sum()), row[words])
+            Prediction(index, loss, float(words.sum()), row[words])
             for index, loss, row, words in zip(batch.index.tolist(), losses.tolist(), scores, counted)
         ]
 
-    def score(self, judged: Sequence[Judged], data: DataSet) -> Scores:
+    def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
         assert isinstance(data, EncodedTags)
-        truth = [[self.names[i] for j in windows for i in data.truth(j.index)] for windows in by_sentence(judged, data)]
-        report = report_of(truth, self.answers(judged, data))
+        truth = [
+            [self.names[i] for j in windows for i in data.truth(j.index)] for windows in by_sentence(predictions, data)
+        ]
+        report = report_of(truth, self.answers(predictions, data))
         note = f"\n\nO is the answer only where it leads by {self.lead:g}: chosen on dev." if self.lead else ""
-        return Scores({"loss": weighted_loss(judged), **report.values()}, report.markdown() + note)
+        return Scores({"loss": mean_loss(predictions), **report.values()}, report.markdown() + note)
 
-    def answers(self, judged: Sequence[Judged], data: EncodedTags, lead: float = 0.0) -> list[list[str]]:
+    def truth(self, predictions: Sequence[Prediction], data: EncodedTags) -> list[list[str]]:
+        """Return the true tags of each whole sentence."""
+        sentences = by_sentence(predictions, data)
+        return [[self.names[i] for p in windows for i in data.truth(p.index)] for windows in sentences]
+
+    def answers(self, predictions: Sequence[Prediction], data: EncodedTags, lead: float = 0.0) -> list[list[str]]:
         """Tags of each whole sentence, O only where it leads by `lead` more than the model already asks for."""
         handicap = np.array([lead if name == OUTSIDE else 0.0 for name in self.names], dtype=np.float32)
-        sentences = [np.concatenate([j.answer for j in windows]) for windows in by_sentence(judged, data)]
+        sentences = [np.concatenate([j.answer for j in windows]) for windows in by_sentence(predictions, data)]
         chosen = best_tags([scores - handicap for scores in sentences], self.names)
         return [[self.names[i] for i in tags] for tags in chosen]
 
-    def settle(self, model: nn.Module, judged: Sequence[Judged], dev: DataSet) -> bool:
+    def calibrate(self, model: nn.Module, predictions: Sequence[Prediction], dev: DataSet) -> bool:
         """Make O lead by what gives the highest entity F1 on dev, in the bias of the head.
 
         Cross-entropy leaves a tagger too ready to say O: F1 is highest where an answer is given from half of the best
@@ -111,8 +118,10 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == len(self.names)]
         if not heads or heads[-1].bias is None or heads[-1].bias.numel() != len(self.names):  # sharded, for example
             return False
-        truth = [[self.names[i] for j in windows for i in dev.truth(j.index)] for windows in by_sentence(judged, dev)]
-        scores = {lead: report_of(truth, self.answers(judged, dev, lead)).values()["entity_f1"] for lead in LEADS}
+        truth = [
+            [self.names[i] for j in windows for i in dev.truth(j.index)] for windows in by_sentence(predictions, dev)
+        ]
+        scores = {lead: report_of(truth, self.answers(predictions, dev, lead)).values()["entity_f1"] for lead in LEADS}
         self.lead = max(LEADS, key=lambda lead: (scores[lead], -lead))
         with torch.no_grad():
             heads[-1].bias[self.names.index(OUTSIDE)] -= self.lead
@@ -129,14 +138,14 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         self.begin(pretrained.load_word_tokenizer(folder), config)
         return model
 
-    def unlabelled(self, name: str | None) -> EncodedTags:
+    def predict_dataset(self, name: str | None) -> EncodedTags:
         words = read_untagged(name, Keys(self.recipe.data.tokens, None))
         return encode_words(self.tokenizer, words, [[0] * len(w) for w in words], self.length)
 
-    def lines(self, judged: Sequence[Judged], data: DataSet) -> Iterator[dict[str, Any]]:
+    def json_lines(self, predictions: Sequence[Prediction], data: DataSet) -> Iterator[dict[str, Any]]:
         """One sentence a line: its words, their tags, and the entities as spans of words, the end not included."""
         assert isinstance(data, EncodedTags)
-        for words, tags in zip(data.words, self.answers(judged, data)):
+        for words, tags in zip(data.words, self.answers(predictions, data)):
             entities = [
                 {
                     "type": span.kind,
@@ -149,7 +158,7 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
             yield {"tokens": list(words), "tags": tags, "entities": entities}
 
 
-def by_sentence(judged: Sequence[Judged], data: EncodedTags) -> Iterator[list[Judged]]:
+def by_sentence(predictions: Sequence[Prediction], data: EncodedTags) -> Iterator[list[Prediction]]:
     """The windows of each sentence together; `judged` is in the order of the data."""
-    for _, windows in groupby(judged, key=lambda j: int(data.sentences[j.index])):
+    for _, windows in groupby(predictions, key=lambda j: int(data.sentences[j.index])):
         yield list(windows)

@@ -19,12 +19,12 @@ from typing import Any
 from app.errors import HostError, Problem
 from app.host.backends import commands
 from app.host.backends.build_inputs import build_inputs
-from app.host.backends.lock import alone
-from app.host.backends.mounts import outside
+from app.host.backends.lock import exclusive
+from app.host.backends.mounts import mounts_for
 from app.host.backends.runner import Runner, say, warn
 from app.host.explain import advice
 from app.host.plan.choose import ASKED, Plan, space_for
-from app.host.plan.wheels import Reach, reachable, stand_in, within_reach
+from app.host.plan.wheels import FetchProbe, fallback, fetch_obstacle, with_fallback
 from app.host.probe.engine import Engine
 from app.host.probe.machine import Host
 from app.host.world import World
@@ -37,7 +37,7 @@ _IDLE = ("/sbin/docker-init", "tini ", "sleep infinity", "/usr/local/bin/healthc
 
 
 @dataclass(frozen=True)
-class Standing:
+class ContainerState:
     """What Docker holds for this workspace; empty strings where there is nothing."""
 
     image_id: str = ""
@@ -59,14 +59,14 @@ class DockerWorkspace:
     name = "docker"
 
     def __init__(
-        self, root: Path, host: Host, plan: Plan, world: World, runner: Runner, reach: Reach | None = None
+        self, root: Path, host: Host, plan: Plan, world: World, runner: Runner, probe: FetchProbe | None = None
     ) -> None:
         self.root, self.host, self.world, self.runner = root, host, world, runner
         self.memory = root / ".cache" / "out-of-reach"
         known = plan.variant.name in self._unreached() and plan.why_variant != ASKED
-        self.plan = (stand_in(plan) or plan) if known else plan
+        self.plan = (fallback(plan) or plan) if known else plan
         self.replaced = ""  # the variant whose wheels are out of reach
-        self.reach = reach or partial(reachable, ca_bundle=host.ca_bundle)
+        self.probe = probe or partial(fetch_obstacle, ca_bundle=host.ca_bundle)
         rootless = isinstance(host.engine, Engine) and host.engine.rootless
         self.user = this_user(rootless)
         self.personal = [name for name in commands.PERSONAL if world.env.get(name) or name in host.proxies]
@@ -79,7 +79,7 @@ class DockerWorkspace:
         """
         if self._ready():
             return
-        with nullcontext() if self.runner.dry else alone(self.root, "container"):
+        with nullcontext() if self.runner.dry else exclusive(self.root, "container"):
             # Another invocation may have brought it up while this one waited.
             if self.runner.dry or not self._ready():
                 self._bring_up()
@@ -108,7 +108,7 @@ class DockerWorkspace:
 
     def _settle(self) -> None:
         """Before anything is built, ask whether the wheels can be fetched; it may take seconds."""
-        plan, warning = within_reach(self.plan, self.root, self.reach)
+        plan, warning = with_fallback(self.plan, self.root, self.probe)
         if warning:
             warn(warning)
             self.replaced = self.plan.variant.name
@@ -120,7 +120,7 @@ class DockerWorkspace:
     def _inputs(self, target: str) -> commands.BuildInputs:
         return build_inputs(self.world, self.host, self.root, self.plan.variant, target, self.plan.base_image)
 
-    def _current(self, standing: Standing) -> bool:
+    def _current(self, standing: ContainerState) -> bool:
         """Whether the image is the one that the checkout asks for; one of the user's own is used as it is."""
         own = "WORKSPACE_IMAGE" in self.host.env
         return bool(standing.image_id) and (own or standing.image_digest == self._inputs("dev").digest)
@@ -154,7 +154,7 @@ class DockerWorkspace:
             ask = "" if known else "put the message to `invoke doctor --explain -`, or "
             raise HostError(Problem(failed, f"{ask}go on without Docker: add `--backend native`"))
 
-    def _changed(self, standing: Standing) -> bool:
+    def _changed(self, standing: ContainerState) -> bool:
         """Whether compose would make another container: of another image, or with other settings."""
         if standing.container_image != standing.image_id:
             return True
@@ -165,7 +165,7 @@ class DockerWorkspace:
         answer = self.world.run(asked)
         return not answer.ok or answer.out.split()[-1:] != [standing.config_hash]
 
-    def _refuse_anothers(self, standing: Standing) -> None:
+    def _refuse_anothers(self, standing: ContainerState) -> None:
         """A container is of one checkout: to bring this one's up would end what runs for the other."""
         theirs = Path(standing.checkout)
         if standing.checkout and theirs.exists() and not theirs.samefile(self.root):
@@ -173,7 +173,7 @@ class DockerWorkspace:
             what = f"the container {name} belongs to another checkout, {theirs}"
             raise HostError(Problem(what, "give this one a name of its own: export COMPOSE_PROJECT_NAME=NAME"))
 
-    def _refuse_to_end(self, standing: Standing) -> None:
+    def _refuse_to_end(self, standing: ContainerState) -> None:
         """Starting would replace a container that is not as asked for, and end what somebody runs in it."""
         if self.runner.dry or standing.container_state != "running" or not self._changed(standing):
             return
@@ -184,7 +184,7 @@ class DockerWorkspace:
             what = f"the container would be replaced (another variant, GPUs or image are asked for) but runs: {busy[0]}"
             raise HostError(Problem(what, "wait for that to end, or end it: `invoke down`, then the same command"))
 
-    def standing(self) -> Standing:
+    def standing(self) -> ContainerState:
         """Ask Docker once for the image and the container."""
         container = commands.container_name(self.host)
         tag = commands.image_name(self.plan, self.host)
@@ -192,7 +192,7 @@ class DockerWorkspace:
         image: dict[str, Any] = next((o for o in found if "RootFS" in o), {})
         box: dict[str, Any] = next((o for o in found if "State" in o), {})
         state = box.get("State") or {}
-        return Standing(
+        return ContainerState(
             image_id=str(image.get("Id", "")),
             image_digest=str(_labels(image).get(commands.INPUTS_LABEL, "")),
             container_image=str(box.get("Image", "")),
@@ -209,7 +209,7 @@ class DockerWorkspace:
         command notes its process id and the signal is sent in after it. A command that names files outside the
         checkout gets a container of its own that sees them.
         """
-        mounts = outside(argv, self.root)
+        mounts = mounts_for(argv, self.root)
         name = f"{commands.container_name(self.host)}-{os.getpid()}"
         note = f"/dev/shm/workspace-{os.getpid()}"
         if mounts:

@@ -12,7 +12,7 @@ from app.host.backends.runner import say
 
 
 @contextmanager
-def alone(root: Path, what: str) -> Iterator[None]:
+def exclusive(root: Path, what: str) -> Iterator[None]:
     """Wait until no other invocation makes `what`; the lock goes with the process, however that ends.
 
     Raises:

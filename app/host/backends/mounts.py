@@ -24,7 +24,7 @@ _TAKEN = (
 _PARENTS = ("/", "/home", "/home/dev", "/opt", "/root", "/tmp", "/var", "/var/tmp")  # a mount would hide what is below
 
 
-def outside(argv: Sequence[str], root: Path) -> list[Mount]:
+def mounts_for(argv: Sequence[str], root: Path) -> list[Mount]:
     """What the words of `argv` name and the mounted checkout lacks: to read, and after `WRITTEN` to write.
 
     What is to be written into need not be there yet. A word may be a path, `key=path`, a list `key=[path,path]`, or a

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from app.errors import HostError, Problem
 from app.host.backends import commands
-from app.host.backends.lock import alone
+from app.host.backends.lock import exclusive
 from app.host.backends.lockfiles import lock_files, lock_hash
 from app.host.backends.runner import Runner, say, warn
 from app.host.plan.choose import Plan, space_for
-from app.host.plan.wheels import Reach, reachable, within_reach
+from app.host.plan.wheels import FetchProbe, fetch_obstacle, with_fallback
 from app.host.probe.certificates import join, trusting
 from app.host.probe.machine import Host
 from app.host.probe.pythons import Python, find_python
@@ -80,7 +80,7 @@ class Environment:
             return None
         return stamp if stamp.variant in VARIANTS and stamp.lock == self._lock(VARIANTS[stamp.variant]) else None
 
-    def ensure(self, reach: Reach | None = None) -> Stamp:
+    def ensure(self, probe: FetchProbe | None = None) -> Stamp:
         """Reuse the environment, or make it.
 
         Raises:
@@ -90,16 +90,16 @@ class Environment:
             join(self.world, self.root)
         if stamp := self.current():
             return stamp
-        with nullcontext() if self.runner.dry else alone(self.root, "environment"):
+        with nullcontext() if self.runner.dry else exclusive(self.root, "environment"):
             # Another invocation may have made it while this one waited.
-            return self.current() or self._make(reach or partial(reachable, ca_bundle=self.host.ca_bundle))
+            return self.current() or self._make(probe or partial(fetch_obstacle, ca_bundle=self.host.ca_bundle))
 
-    def _make(self, reach: Reach) -> Stamp:
+    def _make(self, probe: FetchProbe) -> Stamp:
         no_uv = None if find_uv(self.world) else NO_UV
         problems = [p for p in (self._foreign(), no_uv, space_for(self.host, self.plan)) if p]
         if problems:
             raise HostError(*problems)
-        plan = self._within_reach(reach)
+        plan = self._within_reach(probe)
         if problem := space_for(self.host, plan):
             raise HostError(problem)
         variant = plan.variant
@@ -158,11 +158,11 @@ class Environment:
             )
         )
 
-    def _within_reach(self, reach: Reach) -> Plan:
+    def _within_reach(self, probe: FetchProbe) -> Plan:
         if not self.host.x86_linux:
             # The other variants' wheels are for Linux on x86_64 alone; this lock has this platform's own.
             return replace(self.plan, variant=VARIANTS[DEFAULT_INDEX])
-        plan, warning = within_reach(self.plan, self.root, reach)
+        plan, warning = with_fallback(self.plan, self.root, probe)
         if warning:
             warn(warning)
         return plan

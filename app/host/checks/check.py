@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, TextIO, TypeVar
 
-Seen = TypeVar("Seen")
+Context = TypeVar("Context")
 
 STATUSES = ("pass", "warn", "fail", "skip")
 SCHEMA = 1  # version of the JSON report; a field may be added under the same number, never renamed or dropped
@@ -56,7 +56,7 @@ def skipped(reason: str) -> Answer:
 
 
 @dataclass(frozen=True)
-class Check(Generic[Seen]):
+class Check(Generic[Context]):
     """A named look at one thing.
 
     `needs` says in words what must be there for it to run, else it skips; `source` is where the rule comes from;
@@ -65,7 +65,7 @@ class Check(Generic[Seen]):
     """
 
     name: str
-    look: Callable[[Seen], Answer]
+    look: Callable[[Context], Answer]
     needs: str = ""
     source: str = ""
     limit: float = 5.0
@@ -80,10 +80,10 @@ class Check(Generic[Seen]):
 
 def check(
     name: str, *, needs: str = "", source: str = "", limit: float = 5.0, step: int = 0, quick: bool = False
-) -> Callable[[Callable[[Seen], Answer]], Check[Seen]]:
+) -> Callable[[Callable[[Context], Answer]], Check[Context]]:
     """Make a check of the function below."""
 
-    def wrap(look: Callable[[Seen], Answer]) -> Check[Seen]:
+    def wrap(look: Callable[[Context], Answer]) -> Check[Context]:
         return Check(name, look, needs, source, limit, step, quick)
 
     return wrap
@@ -108,10 +108,10 @@ def result(check: Check[Any], answer: Answer, seconds: float) -> Result:
     return Result(check.name, answer.status, answer.detail, answer.fix, source, check.step, round(seconds, 3))
 
 
-def ask(check: Check[Seen], seen: Seen) -> Answer:
+def ask(check: Check[Context], context: Context) -> Answer:
     """Run one check here and now; an exception becomes a failure that says it is a bug."""
     try:
-        return check.look(seen)
+        return check.look(context)
     except Exception as error:
         return failed(f"the check itself broke: {type(error).__name__}: {error}", BUG)
 
@@ -123,7 +123,7 @@ def overdue(check: Check[Any]) -> Answer:
     )
 
 
-def run(checks: Iterable[Check[Seen]], seen: Seen) -> Iterator[Result]:
+def run(checks: Iterable[Check[Context]], context: Context) -> Iterator[Result]:
     """Run each check in a thread of its own and yield its result as soon as it is there.
 
     A check that outlasts its limit is left behind (its thread is a daemon and dies with the process) and reported.
@@ -131,7 +131,7 @@ def run(checks: Iterable[Check[Seen]], seen: Seen) -> Iterator[Result]:
     for each in checks:
         answers: list[Answer] = []
         begin = time.perf_counter()
-        thread = threading.Thread(target=lambda c=each, a=answers: a.append(ask(c, seen)), daemon=True)
+        thread = threading.Thread(target=lambda c=each, a=answers: a.append(ask(c, context)), daemon=True)
         thread.start()
         thread.join(each.limit)
         yield result(each, answers[0] if answers else overdue(each), time.perf_counter() - begin)
@@ -139,8 +139,8 @@ def run(checks: Iterable[Check[Seen]], seen: Seen) -> Iterator[Result]:
 
 def verdict(results: Sequence[Result]) -> str:
     """`fail` if one failed, else `warn` if one warned, else `pass`."""
-    seen = {r.status for r in results}
-    return "fail" if "fail" in seen else "warn" if "warn" in seen else "pass"
+    context = {r.status for r in results}
+    return "fail" if "fail" in context else "warn" if "warn" in context else "pass"
 
 
 def exit_code(results: Sequence[Result], strict: bool) -> int:

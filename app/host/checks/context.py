@@ -6,29 +6,29 @@ from dataclasses import dataclass
 
 from app.errors import HostError, Problem
 from app.host.checks.check import Answer, failed, warned
-from app.host.plan.choose import Plan, Wishes, choose
-from app.host.probe.machine import Host, look
+from app.host.plan.choose import Plan, Request, choose
+from app.host.probe.machine import Host, detect
 from app.host.world import World
 
 
 @dataclass(frozen=True)
-class Seen:
+class CheckContext:
     """`plan` is None where nothing can be done as asked; `problems` then says why."""
 
     world: World
     host: Host
-    wishes: Wishes
+    request: Request
     plan: Plan | None
     problems: tuple[Problem, ...] = ()
 
     @staticmethod
-    def of(world: World, wishes: Wishes) -> Seen:
+    def of(world: World, request: Request) -> CheckContext:
         """Look at the machine and choose; never raises."""
-        host = look(world)
+        host = detect(world)
         try:
-            return Seen(world, host, wishes, choose(host, wishes))
+            return CheckContext(world, host, request, choose(host, request))
         except HostError as error:
-            return Seen(world, host, wishes, None, error.problems)
+            return CheckContext(world, host, request, None, error.problems)
 
     def judge(self, obstacle: Problem) -> Answer:
         """A failure where the obstacle stops what was asked, a warning where there is a way round it."""

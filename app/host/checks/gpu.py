@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.host.checks.check import Answer, check, failed, passed, skipped, warned
-from app.host.checks.context import Seen
+from app.host.checks.context import CheckContext
 from app.host.plan.obstacles import card_obstacle, driver_obstacle, platform_obstacle, toolkit_obstacle
 from app.host.probe.engine import Engine, NoEngine
 from app.host.variants import GPU_DEFAULT, VARIANTS, Variant, variant
@@ -15,16 +15,16 @@ LAST_BRANCH_BEFORE_TURING = 580
 
 
 @check("driver", needs="an NVIDIA card", source="https://github.com/NVIDIA/ubuntu-packaging-nvidia-driver/issues/3")
-def driver(seen: Seen) -> Answer:
+def driver(context: CheckContext) -> Answer:
     """The driver is there, answers, and is the one whose kernel module is loaded."""
-    gpus = seen.host.gpus
+    gpus = context.host.gpus
     if not gpus.cards:
-        if obstacle := driver_obstacle(seen.host):
-            return seen.judge(obstacle)
+        if obstacle := driver_obstacle(context.host):
+            return context.judge(obstacle)
         if gpus.pci:
             return warned(gpus.reason, "install NVIDIA's driver (535 or later is a good choice) to use the card")
         return skipped(gpus.reason)
-    if gpus.kernel_driver and gpus.driver and not seen.host.wsl and gpus.kernel_driver != gpus.driver:
+    if gpus.kernel_driver and gpus.driver and not context.host.wsl and gpus.kernel_driver != gpus.driver:
         return warned(
             f"the libraries are {gpus.driver} and the loaded kernel module is {gpus.kernel_driver}",
             "reboot: new GPU programs will fail with `Driver/library version mismatch`",
@@ -33,14 +33,14 @@ def driver(seen: Seen) -> Answer:
 
 
 @check("driver-version", needs="a driver", source=COMPATIBILITY)
-def driver_version(seen: Seen) -> Answer:
+def driver_version(context: CheckContext) -> Answer:
     """The driver against each variant's floor (minor-version compatibility) and native version."""
-    number = seen.host.gpus.driver
+    number = context.host.gpus.driver
     if not number:
         return skipped("no driver")
-    if obstacle := driver_obstacle(seen.host):
-        return seen.judge(obstacle)
-    wsl = seen.host.wsl
+    if obstacle := driver_obstacle(context.host):
+        return context.judge(obstacle)
+    wsl = context.host.wsl
     said = []
     for v in CUDA_VARIANTS:
         assert v.drivers is not None
@@ -58,9 +58,9 @@ def driver_version(seen: Seen) -> Answer:
     needs="a driver and an engine",
     source="https://github.com/NVIDIA/nvidia-container-toolkit/issues/152",
 )
-def driver_gate(seen: Seen) -> Answer:
+def driver_gate(context: CheckContext) -> Answer:
     """Whether the base image's NVIDIA_REQUIRE_CUDA lets this driver in: since November 2023 not R450, R510 and R515."""
-    host = seen.host
+    host = context.host
     number = host.gpus.driver
     if not number:
         return skipped("no driver")
@@ -68,12 +68,12 @@ def driver_gate(seen: Seen) -> Answer:
         return skipped(host.engine.absence.value)
     if host.wsl:
         return skipped("the gate reads the driver of Windows, which is always a new branch")
-    v = seen.plan.variant if seen.plan else _asked(seen)
+    v = context.plan.variant if context.plan else _asked(context)
     if v.drivers is None or not v.drivers.runs(number):
         return skipped(f"variant {v.name} does not use driver {number}")
     if v.drivers.passes_gate(number):
         return passed(f"the {v.name} image lets {number} in")
-    if seen.plan and seen.plan.gpu_mode == "cdi":
+    if context.plan and context.plan.gpu_mode == "cdi":
         return passed(f"the {v.name} image would refuse {number}, but is not asked through CDI")
     return warned(
         f"the {v.name} image refuses driver {number} (NVIDIA_REQUIRE_CUDA), though CUDA {v.cuda} runs on it "
@@ -82,22 +82,22 @@ def driver_gate(seen: Seen) -> Answer:
     )
 
 
-def _asked(seen: Seen) -> Variant:
-    name = seen.wishes.variant
+def _asked(context: CheckContext) -> Variant:
+    name = context.request.variant
     return variant(name) if name in VARIANTS and name else VARIANTS[GPU_DEFAULT]
 
 
 @check("cards", needs="an NVIDIA card", source="https://docs.nvidia.com/cuda/ada-compatibility-guide/")
-def cards(seen: Seen) -> Answer:
+def cards(context: CheckContext) -> Answer:
     """Every card's compute capability against each variant's list of architectures."""
-    gpus = seen.host.gpus
+    gpus = context.host.gpus
     if not gpus.cards:
         return skipped(gpus.reason)
-    if obstacle := platform_obstacle(seen.host, gpus.cards):
-        return seen.judge(obstacle)
-    obstacles = [o for card in gpus.cards if (o := card_obstacle(card, _wanted(seen)))]
+    if obstacle := platform_obstacle(context.host, gpus.cards):
+        return context.judge(obstacle)
+    obstacles = [o for card in gpus.cards if (o := card_obstacle(card, _wanted(context)))]
     if obstacles:
-        answers = [seen.judge(o) for o in obstacles]
+        answers = [context.judge(o) for o in obstacles]
         worst = failed if any(a.status == "fail" for a in answers) else warned
         return worst("; ".join(dict.fromkeys(a.detail for a in answers)), answers[0].fix)
     unknown = [card.name for card in gpus.cards if card.capability is None]
@@ -117,8 +117,8 @@ def cards(seen: Seen) -> Answer:
     return passed("; ".join(f"{n} x {line}" if n > 1 else line for line, n in said.items()))
 
 
-def _wanted(seen: Seen) -> Variant | None:
-    name = seen.wishes.variant
+def _wanted(context: CheckContext) -> Variant | None:
+    name = context.request.variant
     return variant(name) if name in VARIANTS and name and variant(name).cuda else None
 
 
@@ -127,15 +127,15 @@ def _wanted(seen: Seen) -> Variant | None:
     needs="an NVIDIA card and an engine",
     source="https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html",
 )
-def gpu_toolkit(seen: Seen) -> Answer:
+def gpu_toolkit(context: CheckContext) -> Answer:
     """How Docker can hand a card to a container: the NVIDIA runtime, CDI, or not at all."""
-    host = seen.host
+    host = context.host
     if not host.gpus.cards:
         return skipped("no card to hand over")
     if isinstance(host.engine, NoEngine):
         return skipped(host.engine.absence.value)
     if obstacle := toolkit_obstacle(host, host.gpus.cards):
-        return seen.judge(obstacle)
+        return context.judge(obstacle)
     ways = ["the NVIDIA runtime"] if host.engine.nvidia_runtime else []
     ways += [f"CDI ({', '.join(host.engine.cdi_dirs)})"] if host.engine.cdi_all else []
     return passed(" and ".join(ways))
@@ -146,9 +146,9 @@ def gpu_toolkit(seen: Seen) -> Answer:
     needs="an NVIDIA card and an engine",
     source="https://github.com/NVIDIA/nvidia-docker/issues/1730",
 )
-def cgroups(seen: Seen) -> Answer:
+def cgroups(context: CheckContext) -> Answer:
     """Whether a running container loses its GPU when systemd re-reads its units (`systemctl daemon-reload`)."""
-    host = seen.host
+    host = context.host
     if not host.gpus.cards or not isinstance(host.engine, Engine):
         return skipped("no card to hand over" if not host.gpus.cards else "no engine")
     if not host.engine.nvidia_runtime and not host.engine.cdi_all:

@@ -14,39 +14,39 @@ from collections.abc import Sequence
 
 from app.host.checks import gpu, machine
 from app.host.checks.check import Check, Result, Table, exit_code, report, run
-from app.host.checks.context import Seen
-from app.host.plan.choose import BACKENDS, Wishes
+from app.host.checks.context import CheckContext
+from app.host.plan.choose import BACKENDS, Request
 from app.host.variants import VARIANTS
 from app.host.world import World
 
-CHECKS: tuple[Check[Seen], ...] = (*machine.CHECKS, *gpu.CHECKS)
+CHECKS: tuple[Check[CheckContext], ...] = (*machine.CHECKS, *gpu.CHECKS)
 
 
-def examine(seen: Seen) -> list[Result]:
+def examine(context: CheckContext) -> list[Result]:
     """Every pre-flight check, in order."""
-    return list(run(CHECKS, seen))
+    return list(run(CHECKS, context))
 
 
-def conclusion(seen: Seen, results: Sequence[Result]) -> str:
+def conclusion(context: CheckContext, results: Sequence[Result]) -> str:
     """One line: what to use; or what stops `invoke up`, and what would help."""
     stops = [f"{r.detail} (fix: {r.fix})" for r in results if r.status == "fail"]
-    return seen.conclusion if seen.plan is None or not stops else f"nothing will do here: {'; '.join(stops)}"
+    return context.conclusion if context.plan is None or not stops else f"nothing will do here: {'; '.join(stops)}"
 
 
-def doctor(wishes: Wishes, world: World, as_json: bool = False, strict: bool = False) -> int:
+def doctor(request: Request, world: World, as_json: bool = False, strict: bool = False) -> int:
     """Print the whole report and return the exit code: 0, 1 for a warning under `strict`, 2 where nothing will do."""
-    seen = Seen.of(world, wishes)
+    context = CheckContext.of(world, request)
     if as_json:
-        results = examine(seen)
-        print(report("host", results, conclusion(seen, results)))
+        results = examine(context)
+        print(report("host", results, conclusion(context, results)))
     else:
         table = Table(sys.stdout, CHECKS)
         results = []
-        for result in run(CHECKS, seen):
+        for result in run(CHECKS, context):
             table.show(result)
             results.append(result)
-        print(f"\n{conclusion(seen, results)}")
-    return 2 if seen.plan is None else exit_code(results, strict)
+        print(f"\n{conclusion(context, results)}")
+    return 2 if context.plan is None else exit_code(results, strict)
 
 
 def main(argv: Sequence[str] | None = None, world: World | None = None) -> int:
@@ -59,8 +59,8 @@ def main(argv: Sequence[str] | None = None, world: World | None = None) -> int:
     parser.add_argument("--strict", action="store_true", help="a warning makes the exit code 1")
     given = parser.parse_args(argv)
     world = world or World()
-    wishes = Wishes.of(world.env, given.variant, given.backend, given.gpus)
-    return doctor(wishes, world, given.json, given.strict)
+    request = Request.of(world.env, given.variant, given.backend, given.gpus)
+    return doctor(request, world, given.json, given.strict)
 
 
 if __name__ == "__main__":

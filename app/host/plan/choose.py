@@ -1,6 +1,6 @@
 """From what the machine has and what the user asks for to one plan: variant, back end, GPU mode, and why. Pure.
 
-plan = choose(look(World()), Wishes())
+plan = choose(detect(World()), Request())
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BACKENDS = ("docker", "native", "inside")
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Request:
     """What the user asked for. `gpus` is `all`, `none` or indices as nvidia-smi counts them: `0,2`."""
 
     variant: str | None = None
@@ -35,9 +35,9 @@ class Wishes:
     gpus: str = "all"
 
     @staticmethod
-    def of(env: Mapping[str, str], variant: str | None, backend: str | None, gpus: str | None) -> Wishes:
+    def of(env: Mapping[str, str], variant: str | None, backend: str | None, gpus: str | None) -> Request:
         """Flags win over WORKSPACE_VARIANT and WORKSPACE_BACKEND."""
-        return Wishes(
+        return Request(
             variant or env.get("WORKSPACE_VARIANT") or None,
             backend or env.get("WORKSPACE_BACKEND") or None,
             gpus or "all",
@@ -71,19 +71,19 @@ class Plan:
         return self.why_variant, self.why_backend, self.why_gpus
 
 
-def choose(host: Host, wishes: Wishes) -> Plan:
+def choose(host: Host, request: Request) -> Plan:
     """The plan for this host; `HostError` carries everything that stands in the way of what was asked."""
     problems: list[Problem] = []
     warnings: list[Problem] = []
-    if wishes.backend is not None and wishes.backend not in BACKENDS:
-        raise HostError(Problem(f"there is no back end {wishes.backend!r}", f"use one of: {', '.join(BACKENDS)}"))
-    asked = variant(wishes.variant) if wishes.variant else None
-    if host.inside or wishes.backend == "inside":
-        return _inside(host, wishes)
+    if request.backend is not None and request.backend not in BACKENDS:
+        raise HostError(Problem(f"there is no back end {request.backend!r}", f"use one of: {', '.join(BACKENDS)}"))
+    asked = variant(request.variant) if request.variant else None
+    if host.inside or request.backend == "inside":
+        return _inside(host, request)
 
-    cards, why_gpus = _cards(host, wishes, asked, problems, warnings)
+    cards, why_gpus = _cards(host, request, asked, problems, warnings)
     chosen, why_variant = _variant(asked, cards)
-    backend, why_backend = _backend(host, wishes, cards, problems, warnings)
+    backend, why_backend = _backend(host, request, cards, problems, warnings)
     if problems:
         raise HostError(*problems)
 
@@ -104,7 +104,7 @@ def choose(host: Host, wishes: Wishes) -> Plan:
         backend=backend,
         gpu_mode=gpu_mode,
         cards=tuple(cards),
-        visible=_visible(host, wishes, cards),
+        visible=_visible(host, request, cards),
         skip_gate=skip_gate,
         why_variant=why_variant,
         why_backend=why_backend,
@@ -123,43 +123,43 @@ def space_for(host: Host, plan: Plan) -> Problem | None:
     return None
 
 
-def _inside(host: Host, wishes: Wishes) -> Plan:
+def _inside(host: Host, request: Request) -> Plan:
     if not host.inside:
         raise HostError(Problem("this is not the workspace's container", "use `--backend docker` to start it"))
-    if wishes.backend not in (None, "inside"):
+    if request.backend not in (None, "inside"):
         raise HostError(
-            Problem(f"back end {wishes.backend!r} is not there inside the container", "leave `--backend` out in here")
+            Problem(f"back end {request.backend!r} is not there inside the container", "leave `--backend` out in here")
         )
     name = host.env.get("WORKSPACE_VARIANT", "")
-    if wishes.variant and wishes.variant != name:
+    if request.variant and request.variant != name:
         raise HostError(
-            Problem(f"this container is variant {name!r}, not {wishes.variant!r}", "leave `--variant` out in here")
+            Problem(f"this container is variant {name!r}, not {request.variant!r}", "leave `--variant` out in here")
         )
-    cards = () if wishes.gpus == "none" else tuple(_selected(host, wishes.gpus))
+    cards = () if request.gpus == "none" else tuple(_selected(host, request.gpus))
     return Plan(
         variant=variant(name),
         backend="inside",
         gpu_mode="direct" if cards else "none",
         cards=cards,
-        visible=_visible(host, wishes, cards),
+        visible=_visible(host, request, cards),
         why_variant="what this image was built for",
         why_backend="already in the container",
-        why_gpus="none asked for" if wishes.gpus == "none" else host.gpus.reason,
+        why_gpus="none asked for" if request.gpus == "none" else host.gpus.reason,
     )
 
 
 def _cards(
-    host: Host, wishes: Wishes, asked: Variant | None, problems: list[Problem], warnings: list[Problem]
+    host: Host, request: Request, asked: Variant | None, problems: list[Problem], warnings: list[Problem]
 ) -> tuple[list[Gpu], str]:
     """The cards to use, and why there are none."""
-    if wishes.gpus == "none":
+    if request.gpus == "none":
         return [], "none asked for"
     if asked is not None and asked.cuda is None:
         return [], f"variant {asked.name} has no CUDA"
     if obstacle := driver_obstacle(host):
         problems.append(obstacle)
         return [], host.gpus.reason
-    cards = _selected(host, wishes.gpus)
+    cards = _selected(host, request.gpus)
     if not cards:
         if host.gpus.pci:
             warnings.append(
@@ -171,7 +171,7 @@ def _cards(
         return [], ""
     unfit = {card.index: obstacle for card in cards if (obstacle := card_obstacle(card, asked))}
     fitting = [card for card in cards if card.index not in unfit]
-    if unfit and (not fitting or wishes.gpus != "all"):
+    if unfit and (not fitting or request.gpus != "all"):
         problems.extend(unfit.values())
         return [], ""
     warnings.extend(
@@ -218,16 +218,16 @@ def _variant(asked: Variant | None, cards: Sequence[Gpu]) -> tuple[Variant, str]
 
 
 def _backend(
-    host: Host, wishes: Wishes, cards: Sequence[Gpu], problems: list[Problem], warnings: list[Problem]
+    host: Host, request: Request, cards: Sequence[Gpu], problems: list[Problem], warnings: list[Problem]
 ) -> tuple[str, str]:
     if obstacle := platform_obstacle(host, ()):
         problems.append(obstacle)
         return "native", ""
-    if wishes.backend == "native":
+    if request.backend == "native":
         return "native", "asked for"
     obstacles = [o for o in (engine_obstacle(host), toolkit_obstacle(host, cards)) if o]
     emulated = not host.x86_linux and host.machine not in ("x86_64", "AMD64")
-    if wishes.backend == "docker":
+    if request.backend == "docker":
         problems.extend(obstacles)
         if emulated:
             warnings.append(
@@ -259,9 +259,9 @@ def _gate_refuses(host: Host, chosen: Variant) -> bool:
     )
 
 
-def _visible(host: Host, wishes: Wishes, cards: Sequence[Gpu]) -> str | None:
-    if wishes.gpus == "none":
+def _visible(host: Host, request: Request, cards: Sequence[Gpu]) -> str | None:
+    if request.gpus == "none":
         return ""
-    if len(cards) == len(host.gpus.cards) and wishes.gpus == "all":
+    if len(cards) == len(host.gpus.cards) and request.gpus == "all":
         return host.env.get("CUDA_VISIBLE_DEVICES")
     return ",".join(str(card.index) for card in cards) if cards else None

@@ -20,22 +20,22 @@ from app.host.plan.choose import Plan
 from app.host.probe.certificates import SYSTEM
 from app.host.variants import DEFAULT_INDEX, VARIANTS
 
-Reach = Callable[[str], str]  # an address -> why it cannot be reached; empty where it can
+FetchProbe = Callable[[str], str]  # an address -> why it cannot be reached; empty where it can
 
 
-def within_reach(plan: Plan, root: Path, reach: Reach) -> tuple[Plan, Problem | None]:
+def with_fallback(plan: Plan, root: Path, probe: FetchProbe) -> tuple[Plan, Problem | None]:
     """The plan, or the one of the default index's build with a warning where the variant's wheels are out of reach.
 
     Raises:
         HostError: they are out of reach, and the default index's build has no code for a card of the plan.
     """
     address = first_url((root / plan.variant.lock).read_text(encoding="utf-8"))
-    why = reach(address) if address else ""
+    why = probe(address) if address else ""
     if not why:
         return plan, None
     site = address.split("/")[2]
     unreached = f"the wheels of variant {plan.variant.name} are out of reach ({site}: {why})"
-    other = stand_in(plan)
+    other = fallback(plan)
     if other is None:
         fix = f"let this machine reach {site}: HTTPS_PROXY for a proxy, WORKSPACE_CA_BUNDLE for certificates"
         raise HostError(Problem(unreached, fix))
@@ -46,7 +46,7 @@ def within_reach(plan: Plan, root: Path, reach: Reach) -> tuple[Plan, Problem | 
     )
 
 
-def stand_in(plan: Plan) -> Plan | None:
+def fallback(plan: Plan) -> Plan | None:
     """The same plan with the default index's build; None where that has no code for one of the cards.
 
     Its images keep the base of the variant that was chosen: the wheels bring their own CUDA.
@@ -66,7 +66,7 @@ def first_url(lock: str) -> str:
     return match[1] if match else ""
 
 
-def reachable(address: str, ca_bundle: str | None = None) -> str:
+def fetch_obstacle(address: str, ca_bundle: str | None = None) -> str:
     """Why a wheel cannot be fetched, asking for its header only; empty where it can. Follows HTTPS_PROXY.
 
     `ca_bundle` is trusted beside the system's certificates, also where a variable puts it in their place.

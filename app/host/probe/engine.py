@@ -80,7 +80,7 @@ class Engine:
         return f"{CDI_KIND}=all" in self.cdi_devices
 
 
-def look_for_engine(world: World) -> Engine | NoEngine:
+def detect_engine(world: World) -> Engine | NoEngine:
     """Ask `docker info` once; never raises."""
     if world.which("docker") is None:
         return NoEngine(Absence.NOT_INSTALLED)

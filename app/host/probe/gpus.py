@@ -70,7 +70,7 @@ class Gpus:
     reason: str = field(default="")  # one sentence: why there are no cards; empty where there are some
 
 
-def look_for_gpus(world: World) -> Gpus:
+def detect_gpus(world: World) -> Gpus:
     """Ask nvidia-smi for the cards, the kernel for its module and the bus for what is plugged in."""
     kernel = _kernel_driver(world)
     pci = _on_the_bus(world)

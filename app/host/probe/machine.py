@@ -1,4 +1,4 @@
-"""Everything the workspace knows about the machine, gathered once: `look(World()) -> Host`. Nothing here raises."""
+"""Everything the workspace knows about the machine, gathered once: `detect(World()) -> Host`. Nothing here raises."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.host.probe.engine import Engine, NoEngine, look_for_engine
-from app.host.probe.gpus import Gpus, look_for_gpus
+from app.host.probe.engine import Engine, NoEngine, detect_engine
+from app.host.probe.gpus import Gpus, detect_gpus
 from app.host.world import World
 
 ROOT = Path(__file__).resolve().parents[3]  # the checkout that this package lies in
@@ -68,11 +68,11 @@ class Host:
         return self.system == "Linux" and self.machine in ("x86_64", "AMD64")
 
 
-def look(world: World) -> Host:
+def detect(world: World) -> Host:
     """Gather the facts; the two slow questions (the engine and the driver) run side by side."""
     with ThreadPoolExecutor(2) as pool:
-        engine_answer = pool.submit(look_for_engine, world)
-        gpus_answer = pool.submit(look_for_gpus, world)
+        engine_answer = pool.submit(detect_engine, world)
+        gpus_answer = pool.submit(detect_gpus, world)
         engine, gpus = engine_answer.result(), gpus_answer.result()
     kernel = (world.read("/proc/version") or "").strip()
     ca_from, ca_bundle, ca_missing = find_ca_bundle(world)

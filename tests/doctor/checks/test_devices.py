@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from app.doctor.checks import devices
-from app.doctor.context import Inside, runs_on
+from app.doctor.context import DoctorContext, runs_on
 from app.doctor.nvidia import Nvml, dotted
 from app.host.variants import VARIANTS
-from tests.doctor.fake_inside import CU117, CU118, GIB, H100, L4, RTX5090, FakeLab, FakeNvidia, inside
+from tests.doctor.fake_context import CU117, CU118, GIB, H100, L4, RTX5090, FakeNvidia, FakeProbe, context
 
 TWO = (L4, replace(L4, index=1))
 
@@ -43,37 +43,37 @@ def test_ptx_runs_on_newer_cards() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lab", "status", "part"),
+    ("probe", "status", "part"),
     [
-        (FakeLab(), "skip", "no GPU here"),
-        (FakeLab(CU118, (H100,)), "pass", "1 of 1 cards run"),
-        (FakeLab(CU117, (H100,)), "fail", "0 NVIDIA H100 80GB HBM3 (sm_90)"),
-        (FakeLab(CU118, (L4, RTX5090)), "fail", "RTX 5090 (sm_120)"),
+        (FakeProbe(), "skip", "no GPU here"),
+        (FakeProbe(CU118, (H100,)), "pass", "1 of 1 cards run"),
+        (FakeProbe(CU117, (H100,)), "fail", "0 NVIDIA H100 80GB HBM3 (sm_90)"),
+        (FakeProbe(CU118, (L4, RTX5090)), "fail", "RTX 5090 (sm_120)"),
     ],
 )
-def test_architectures(lab: FakeLab, status: str, part: str) -> None:
-    answer = devices.architectures.look(inside(lab))
+def test_architectures(probe: FakeProbe, status: str, part: str) -> None:
+    answer = devices.architectures.look(context(probe))
     assert (answer.status, part in answer.detail) == (status, True), answer
 
 
 def test_memory_that_others_hold_is_a_warning() -> None:
-    assert devices.memory.look(inside()).status == "skip"
-    assert devices.memory.look(inside(FakeLab(cards_=(L4,)))).detail == "0: 20.0 of 22.0 GiB free"
-    assert devices.memory.look(inside(FakeLab(cards_=(L4,), free_=GIB))).status == "warn"
+    assert devices.memory.look(context()).status == "skip"
+    assert devices.memory.look(context(FakeProbe(cards_=(L4,)))).detail == "0: 20.0 of 22.0 GiB free"
+    assert devices.memory.look(context(FakeProbe(cards_=(L4,), free_=GIB))).status == "warn"
 
 
 def test_bfloat16_of_cpu_and_gpu() -> None:
     flags = {"/proc/cpuinfo": "model name\t: Xeon\nflags\t\t: fpu avx512_bf16 amx_tile\n"}
-    assert devices.bfloat16.look(inside()).detail == "CPU emulates it"
-    assert devices.bfloat16.look(inside(files=flags)).detail == "CPU with avx512_bf16"
-    assert "GPU has it" in devices.bfloat16.look(inside(FakeLab(cards_=(L4,)))).detail
-    assert "precision=fp16" in devices.bfloat16.look(inside(FakeLab(cards_=(L4,), bf16_=False))).detail
+    assert devices.bfloat16.look(context()).detail == "CPU emulates it"
+    assert devices.bfloat16.look(context(files=flags)).detail == "CPU with avx512_bf16"
+    assert "GPU has it" in devices.bfloat16.look(context(FakeProbe(cards_=(L4,)))).detail
+    assert "precision=fp16" in devices.bfloat16.look(context(FakeProbe(cards_=(L4,), bf16_=False))).detail
 
 
 def test_peer_access() -> None:
-    assert devices.peer_access.look(inside(FakeLab(cards_=(L4,)))).status == "skip"
-    assert devices.peer_access.look(inside(FakeLab(cards_=TWO))).status == "pass"
-    answer = devices.peer_access.look(inside(FakeLab(cards_=TWO, apart=[(0, 1)])))
+    assert devices.peer_access.look(context(FakeProbe(cards_=(L4,)))).status == "skip"
+    assert devices.peer_access.look(context(FakeProbe(cards_=TWO))).status == "pass"
+    answer = devices.peer_access.look(context(FakeProbe(cards_=TWO, apart=[(0, 1)])))
     assert (answer.status, "0-1" in answer.detail) == ("warn", True)
 
 
@@ -83,17 +83,17 @@ NODES = {"/dev/nvidia0": "", "/dev/nvidia1": "", "/dev/nvidiactl": ""}
 @pytest.mark.parametrize(
     ("there", "status", "part"),
     [
-        (inside(), "skip", "no GPU here"),
-        (inside(nvidia=FakeNvidia(Nvml(0, "535.1", 2)), files=NODES), "pass", "driver 535.1, 2 cards"),
-        (inside(nvidia=FakeNvidia(Nvml(0, "535.1", 1)), files=NODES), "fail", "shows 1 cards, 2 device nodes"),
-        (inside(nvidia=FakeNvidia(Nvml(999)), files=NODES), "fail", "Failed to initialize NVML: Unknown Error"),
-        (inside(nvidia=FakeNvidia(Nvml(18)), files=NODES), "fail", "Driver/library version mismatch"),
-        (inside(nvidia=FakeNvidia(Nvml(77)), files=NODES), "fail", "error 77"),
-        (inside(files=NODES), "fail", "libnvidia-ml.so.1 is not"),
-        (inside(nvidia=FakeNvidia(Nvml(0, "536.1", 1)), files={"/dev/dxg": ""}), "pass", "1 cards"),
+        (context(), "skip", "no GPU here"),
+        (context(nvidia=FakeNvidia(Nvml(0, "535.1", 2)), files=NODES), "pass", "driver 535.1, 2 cards"),
+        (context(nvidia=FakeNvidia(Nvml(0, "535.1", 1)), files=NODES), "fail", "shows 1 cards, 2 device nodes"),
+        (context(nvidia=FakeNvidia(Nvml(999)), files=NODES), "fail", "Failed to initialize NVML: Unknown Error"),
+        (context(nvidia=FakeNvidia(Nvml(18)), files=NODES), "fail", "Driver/library version mismatch"),
+        (context(nvidia=FakeNvidia(Nvml(77)), files=NODES), "fail", "error 77"),
+        (context(files=NODES), "fail", "libnvidia-ml.so.1 is not"),
+        (context(nvidia=FakeNvidia(Nvml(0, "536.1", 1)), files={"/dev/dxg": ""}), "pass", "1 cards"),
     ],
 )
-def test_nvml(there: Inside, status: str, part: str) -> None:
+def test_nvml(there: DoctorContext, status: str, part: str) -> None:
     answer = devices.nvml.look(there)
     assert (answer.status, part in answer.detail) == (status, True), answer
     assert answer.status != "fail" or answer.fix

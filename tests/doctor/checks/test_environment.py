@@ -13,7 +13,7 @@ import pytest
 
 from app.doctor.checks import environment
 from app.doctor.checks.environment import MIB, all_reduce, caches, hub, jupyter, shared_memory
-from tests.doctor.fake_inside import inside
+from tests.doctor.fake_context import context
 
 SHM = {"/dev/shm/x": ""}
 
@@ -23,7 +23,7 @@ SHM = {"/dev/shm/x": ""}
     [(64, None, "warn"), (64, 4, "fail"), (64, 1, "pass"), (64, 0, "pass"), (8192, 32, "pass"), (8192, None, "pass")],
 )
 def test_shared_memory_against_workers(free_mib: int, workers: int | None, status: str) -> None:
-    answer = shared_memory.look(inside(files=SHM, free=free_mib * MIB, workers=workers))
+    answer = shared_memory.look(context(files=SHM, free=free_mib * MIB, workers=workers))
     assert answer.status == status
     assert answer.detail.startswith(
         f"{free_mib} MiB free in /dev/shm, {4 if workers is None else workers} workers want "
@@ -31,7 +31,7 @@ def test_shared_memory_against_workers(free_mib: int, workers: int | None, statu
 
 
 def test_no_shared_memory_file_system() -> None:
-    assert shared_memory.look(inside()).status == "skip"
+    assert shared_memory.look(context()).status == "skip"
 
 
 @pytest.fixture
@@ -41,13 +41,13 @@ def folders(tmp_path: Path) -> dict[str, str]:
 
 def test_caches_may_not_exist_yet_but_must_be_makeable(folders: dict[str, str], tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    assert caches.look(inside(env=folders)).status == "pass"
+    assert caches.look(context(env=folders)).status == "pass"
     assert sorted(tmp_path.rglob("*")) == before  # nothing is left behind
 
 
 def test_a_cache_that_cannot_be_written_is_named(folders: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    answer = caches.look(inside(env={**folders, "HF_HOME": str(tmp_path / "file")}))
+    answer = caches.look(context(env={**folders, "HF_HOME": str(tmp_path / "file")}))
     assert answer.status == "fail"
     assert answer.detail.startswith(f"HF_HOME: {tmp_path / 'file'} cannot be written by user {os.getuid()}: ")
     assert "chown" in answer.fix
@@ -56,7 +56,7 @@ def test_a_cache_that_cannot_be_written_is_named(folders: dict[str, str], tmp_pa
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
 def test_a_read_only_cache_is_named(folders: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "hf_home").mkdir(mode=0o500)
-    assert caches.look(inside(env=folders)).status == "fail"
+    assert caches.look(context(env=folders)).status == "fail"
 
 
 @pytest.fixture
@@ -76,35 +76,35 @@ def hub_server() -> Iterator[str]:
 
 
 def test_hub_that_answers_with_anything_is_reachable(hub_server: str) -> None:
-    answer = hub.look(inside(env={"HF_ENDPOINT": hub_server, "HF_HOME": "/hf"}, files={"/hf/hub/models--bert": ""}))
+    answer = hub.look(context(env={"HF_ENDPOINT": hub_server, "HF_HOME": "/hf"}, files={"/hf/hub/models--bert": ""}))
     assert (answer.status, answer.detail) == ("pass", f"{hub_server} answers; 1 models and data sets in /hf")
 
 
 def test_hub_that_does_not_answer_is_a_warning() -> None:
-    answer = hub.look(inside(env={"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": "/hf"}))
+    answer = hub.look(context(env={"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": "/hf"}))
     assert (answer.status, "cannot be reached" in answer.detail) == ("warn", True)
 
 
 def test_offline_by_choice_asks_nobody() -> None:
-    answer = hub.look(inside(env={"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": "/hf"}))
+    answer = hub.look(context(env={"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": "/hf"}))
     assert (answer.status, answer.detail[:7]) == ("pass", "offline")
 
 
 @pytest.mark.slow
 def test_two_processes_add_up() -> None:
-    answer = all_reduce.look(inside())
+    answer = all_reduce.look(context())
     assert (answer.status, "2 processes: 4 MiB added up" in answer.detail) == ("pass", True), answer
 
 
 @pytest.mark.slow
 def test_a_kernel_starts() -> None:
     site = Path(sys.modules["pytest"].__file__ or "").parents[1]
-    answer = jupyter.look(inside(files={f"{site}/ipykernel": ""}, site=site))
+    answer = jupyter.look(context(files={f"{site}/ipykernel": ""}, site=site))
     assert (answer.status, answer.detail[:13]) == ("pass", "kernel python"), answer
 
 
 def test_an_image_without_jupyter_skips() -> None:
-    assert jupyter.look(inside()).status == "skip"
+    assert jupyter.look(context()).status == "skip"
 
 
 def test_a_process_that_fails_is_explained() -> None:

@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from app.doctor.checks import kernels
-from app.doctor.context import Inside
-from app.doctor.reference_kernels import TRIALS, Measured, difference, measure
-from app.doctor.torch_probe import Lab, StepMissingError
+from app.doctor.context import DoctorContext
+from app.doctor.reference_kernels import REFERENCE_KERNELS, KernelRun, difference, measure
+from app.doctor.torch_probe import StepMissingError, TorchProbe
 from app.host.checks.check import Check
-from tests.doctor.fake_inside import FakeLab, inside
+from tests.doctor.fake_context import FakeProbe, context
 
-EAGER = [name for name in TRIALS if name != "compile"]
+EAGER = [name for name in REFERENCE_KERNELS if name != "compile"]
 
 
 @pytest.mark.parametrize("name", EAGER)
 def test_trial_agrees_with_float64_on_this_cpu(name: str) -> None:
-    measured = TRIALS[name]("cpu")
+    measured = REFERENCE_KERNELS[name]("cpu")
     assert 0 < measured.error < measured.tolerance / 5  # room to spare: the tolerance is not what is measured
     assert measured.first > 0
     assert measured.again > 0
@@ -27,7 +27,7 @@ def test_trial_agrees_with_float64_on_this_cpu(name: str) -> None:
 
 @pytest.mark.slow
 def test_compiled_kernel_agrees_with_float64_on_this_cpu() -> None:
-    measured = TRIALS["compile"]("cpu")
+    measured = REFERENCE_KERNELS["compile"]("cpu")
     assert measured.error < measured.tolerance
     assert measured.first > 10 * measured.again
 
@@ -42,7 +42,7 @@ def test_a_wrong_kernel_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> 
         return difference(spoiled.reshape(want.shape), want)
 
     monkeypatch.setattr("app.doctor.reference_kernels.difference", spoil)
-    measured = TRIALS[name]("cpu")
+    measured = REFERENCE_KERNELS[name]("cpu")
     assert measured.error > measured.tolerance
 
 
@@ -61,7 +61,7 @@ def test_measure_runs_twice_and_gives_the_last() -> None:
 
 
 def test_checks_say_error_and_times() -> None:
-    answer = kernels.autocast.look(inside(FakeLab(measured=Measured(1e-3, 3e-2, 0.5, 0.002, "bfloat16"))))
+    answer = kernels.autocast.look(context(FakeProbe(measured=KernelRun(1e-3, 3e-2, 0.5, 0.002, "bfloat16"))))
     assert (
         answer.detail
         == "on cpu in bfloat16: off by 1.0e-03 from float64, 3e-02 allowed; 500.0 ms at first, then 2.00 ms"
@@ -69,53 +69,53 @@ def test_checks_say_error_and_times() -> None:
 
 
 @pytest.mark.parametrize("check", kernels.CHECKS, ids=lambda c: c.name)
-def test_checks_fail_on_wrong_numbers_and_on_errors(check: Check[Inside]) -> None:
-    wrong = check.look(inside(FakeLab(measured=Measured(0.5, 1e-3, 0.1, 0.1))))
+def test_checks_fail_on_wrong_numbers_and_on_errors(check: Check[DoctorContext]) -> None:
+    wrong = check.look(context(FakeProbe(measured=KernelRun(0.5, 1e-3, 0.1, 0.1))))
     assert (wrong.status, wrong.fix) == ("fail", kernels.WRONG)
-    broken = check.look(inside(FakeLab(measured=RuntimeError("CUDA error: an illegal memory access"))))
+    broken = check.look(context(FakeProbe(measured=RuntimeError("CUDA error: an illegal memory access"))))
     assert (broken.status, broken.detail) == ("fail", "RuntimeError: CUDA error: an illegal memory access")
     assert broken.fix
 
 
 def test_a_missing_compiler_is_named() -> None:
     error = RuntimeError("Failed to find C compiler. Please specify via CC environment variable.")
-    assert "(no-compiler)" in kernels.compiled.look(inside(FakeLab(measured=error))).fix
+    assert "(no-compiler)" in kernels.compiled.look(context(FakeProbe(measured=error))).fix
 
 
 def test_a_python_that_the_compiler_does_not_read_skips() -> None:
-    answer = kernels.compiled.look(inside(FakeLab(obstacle="torch 2.0 compiles for Python up to 3.10")))
+    answer = kernels.compiled.look(context(FakeProbe(obstacle="torch 2.0 compiles for Python up to 3.10")))
     assert (answer.status, answer.detail) == ("skip", "torch 2.0 compiles for Python up to 3.10")
 
 
 def test_steps_7_to_10_on_this_cpu() -> None:
-    lab = Lab()
+    probe = TorchProbe()
     with pytest.raises(StepMissingError):
-        lab.multiply()
-    assert lab.place("cpu", 64)
+        probe.multiply()
+    assert probe.place("cpu", 64)
     with pytest.raises(StepMissingError):
-        lab.collect()
-    assert min(lab.multiply()) > 0
-    assert lab.collect() < 1e-5
-    held = lab.release()
+        probe.collect()
+    assert min(probe.multiply()) > 0
+    assert probe.collect() < 1e-5
+    held = probe.release()
     assert (held.before, held.during, held.after) == (0, 3 * 64 * 64 * 4, 0)
     with pytest.raises(StepMissingError):
-        lab.release()
+        probe.release()
 
 
 def test_release_finds_a_tensor_that_someone_keeps() -> None:
-    lab = Lab()
-    lab.place("cpu", 64)
-    assert lab._placed is not None
-    kept = lab._placed[0]
-    assert lab.release().after == kept.numel() * 4
+    probe = TorchProbe()
+    probe.place("cpu", 64)
+    assert probe._placed is not None
+    kept = probe._placed[0]
+    assert probe.release().after == kept.numel() * 4
 
 
 def test_this_torch_is_described() -> None:
-    lab = Lab()
-    build = lab.build()
+    probe = TorchProbe()
+    build = probe.build()
     assert build.version == torch.__version__
     assert build.file == torch.__file__
-    assert lab.numpy()
+    assert probe.numpy()
     if torch.version.cuda == "11.7":
         assert build.archs == ("sm_37", "sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86")
-        assert lab.cudnn() == (8500, 8500)
+        assert probe.cudnn() == (8500, 8500)

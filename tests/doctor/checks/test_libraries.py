@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.doctor.checks.libraries import by_kind, libraries, library_path, loaded, numpy
-from tests.doctor.fake_inside import CUDNN, SITE, FakeLab, inside, maps
+from tests.doctor.fake_context import CUDNN, SITE, FakeProbe, context, maps
 
 WHEEL = [
     f"{SITE}{CUDNN}libcudnn.so.8",
@@ -29,41 +29,41 @@ def test_wsl_loads_libcuda_in_two_pieces() -> None:
 
 
 def test_the_wheels_own_and_the_hosts_driver_are_well() -> None:
-    answer = libraries.look(inside(FakeLab(maps=maps(*WHEEL, f"{SYSTEM}libcuda.so.535.104.05"))))
+    answer = libraries.look(context(FakeProbe(maps=maps(*WHEEL, f"{SYSTEM}libcuda.so.535.104.05"))))
     assert (answer.status, answer.detail) == ("pass", "4 libraries of CUDA, each once, from the locked wheels")
 
 
 def test_no_cuda_library_is_nothing_to_judge() -> None:
-    assert libraries.look(inside(FakeLab(maps=maps("/lib/libm.so.6")))).status == "skip"
+    assert libraries.look(context(FakeProbe(maps=maps("/lib/libm.so.6")))).status == "skip"
 
 
 def test_two_of_a_kind_are_both_named() -> None:
-    answer = libraries.look(inside(FakeLab(maps=maps(*WHEEL, f"{SYSTEM}libcudnn.so.8.6.0"))))
+    answer = libraries.look(context(FakeProbe(maps=maps(*WHEEL, f"{SYSTEM}libcudnn.so.8.6.0"))))
     assert answer.status == "fail"
     assert f"{WHEEL[0]} and {SYSTEM}libcudnn.so.8.6.0" in answer.detail
 
 
 def test_parts_of_two_cudnns_are_both_named() -> None:
-    answer = libraries.look(inside(FakeLab(maps=maps(*WHEEL, f"{SYSTEM}libcudnn_ops_infer.so.8"))))
+    answer = libraries.look(context(FakeProbe(maps=maps(*WHEEL, f"{SYSTEM}libcudnn_ops_infer.so.8"))))
     assert answer.status == "fail"
     assert f"{SYSTEM}libcudnn_ops_infer.so.8" in answer.detail
     assert SITE in answer.detail
 
 
 def test_a_library_of_the_system_instead_of_the_wheels_is_a_warning() -> None:
-    answer = libraries.look(inside(FakeLab(maps=maps(*WHEEL, "/usr/local/cuda/lib64/libnvrtc.so.11.2"))))
+    answer = libraries.look(context(FakeProbe(maps=maps(*WHEEL, "/usr/local/cuda/lib64/libnvrtc.so.11.2"))))
     assert (answer.status, "/usr/local/cuda/lib64/libnvrtc.so.11.2" in answer.detail) == ("warn", True)
 
 
 def test_a_cudnn_of_the_system_instead_of_the_wheels_fails_and_names_both() -> None:
-    answer = libraries.look(inside(FakeLab(maps=maps(f"{SYSTEM}libcudnn.so.8.9.6")), files={WHEEL[0]: ""}))
+    answer = libraries.look(context(FakeProbe(maps=maps(f"{SYSTEM}libcudnn.so.8.9.6")), files={WHEEL[0]: ""}))
     assert answer.status == "fail"
     assert answer.detail == f"{SYSTEM}libcudnn.so.8.9.6 is loaded instead of the wheel's {WHEEL[0]}"
 
 
 def test_a_convolution_that_fails_is_explained() -> None:
     error = RuntimeError("FIND was unable to find an engine to execute this computation")
-    answer = libraries.look(inside(FakeLab(maps=error)))
+    answer = libraries.look(context(FakeProbe(maps=error)))
     assert (answer.status, "cudnn-algorithm" in answer.fix) == ("fail", True)
 
 
@@ -72,7 +72,7 @@ OWN = {f"{SITE}{CUDNN}libcudnn.so.8": ""}
 
 def test_library_path() -> None:
     def look(env: dict[str, str], *files: str) -> tuple[str, str]:
-        answer = library_path.look(inside(env=env, files={**OWN, **dict.fromkeys(files, "")}))
+        answer = library_path.look(context(env=env, files={**OWN, **dict.fromkeys(files, "")}))
         return answer.status, answer.detail
 
     assert look({}) == ("pass", "LD_LIBRARY_PATH is empty")
@@ -89,7 +89,7 @@ def test_library_path() -> None:
 
 
 def test_numpy() -> None:
-    assert numpy.look(inside()).detail == "numpy 1.26.4, tensors go both ways"
-    answer = numpy.look(inside(FakeLab(numpy_=RuntimeError("Numpy is not available"))))
+    assert numpy.look(context()).detail == "numpy 1.26.4, tensors go both ways"
+    answer = numpy.look(context(FakeProbe(numpy_=RuntimeError("Numpy is not available"))))
     assert (answer.status, answer.detail) == ("fail", "RuntimeError: Numpy is not available")
     assert "numpy<2" in answer.fix

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from app.doctor.checks.packages import files, installed, locked, name_of, packages
-from app.doctor.context import Inside
+from app.doctor.context import DoctorContext
 from app.host.backends.lockfiles import lock_hash
 from app.host.probe.machine import ROOT
-from tests.doctor.fake_inside import inside
+from tests.doctor.fake_context import context
 
 HASH = " \\\n    --hash=sha256:" + "0" * 64
 TORCH = {
@@ -42,7 +42,7 @@ def add(site: Path, name: str, version: str, text: str = "x = 1\n") -> None:
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Inside:
+def there(tmp_path: Path) -> DoctorContext:
     """An environment of variant cu118 that is as its locks say."""
     locks, prefix = tmp_path / "locks", tmp_path / "venv"
     locks.mkdir()
@@ -55,30 +55,30 @@ def there(tmp_path: Path) -> Inside:
     add(site, "numpy", "1.26.4")
     add(site, "ruamel_yaml", "0.18")
     add(site, "gpu_workspace", "0.1.0")
-    return inside(site=site, prefix=prefix, locks=locks)
+    return context(site=site, prefix=prefix, locks=locks)
 
 
-def test_as_locked(there: Inside) -> None:
+def test_as_locked(there: DoctorContext) -> None:
     assert packages.look(there).detail == "3 packages as locked for cu118, 1 that are not in it"
     add(there.site, "pytest", "8.0")
     assert packages.look(there).detail == "4 packages as locked for cu118, 1 that are not in it"
 
 
-def test_a_moved_torch_is_named(there: Inside) -> None:
+def test_a_moved_torch_is_named(there: DoctorContext) -> None:
     (there.site / "torch-2.0.1+cu118.dist-info").rename(there.site / "torch-2.4.0.dist-info")
     answer = packages.look(there)
     assert (answer.status, answer.detail) == ("fail", "moved: torch 2.4.0 (locked: 2.0.1+cu118)")
     assert "invoke up" in answer.fix
 
 
-def test_a_missing_package_and_a_moved_tool_are_named(there: Inside) -> None:
+def test_a_missing_package_and_a_moved_tool_are_named(there: DoctorContext) -> None:
     (there.site / "numpy-1.26.4.dist-info").rename(there.site / "numpy.gone")
     add(there.site, "pytest", "9.0")
     assert packages.look(there).detail == "moved: pytest 9.0 (locked: 8.0); missing: numpy"
 
 
-def test_variant_by_stamp_and_by_torch(there: Inside, tmp_path: Path) -> None:
-    plain = inside(env={}, site=there.site, prefix=there.prefix, locks=there.locks)
+def test_variant_by_stamp_and_by_torch(there: DoctorContext, tmp_path: Path) -> None:
+    plain = context(env={}, site=there.site, prefix=there.prefix, locks=there.locks)
     assert "for cu118" in packages.look(plain).detail
     (there.prefix / ".workspace-lock").write_text(json.dumps({"variant": "cpu", "lock": "x"}))
     assert packages.look(plain).detail == "moved: torch 2.0.1+cu118 (locked: 2.0.1+cpu)"
@@ -86,15 +86,15 @@ def test_variant_by_stamp_and_by_torch(there: Inside, tmp_path: Path) -> None:
     assert "for cu118" in packages.look(plain).detail
 
 
-def test_an_environment_that_is_not_the_workspaces_is_a_warning(there: Inside) -> None:
-    plain = inside(env={}, site=there.site, prefix=there.prefix, locks=there.locks)
+def test_an_environment_that_is_not_the_workspaces_is_a_warning(there: DoctorContext) -> None:
+    plain = context(env={}, site=there.site, prefix=there.prefix, locks=there.locks)
     (there.site / "torch-2.0.1+cu118.dist-info").rename(there.site / "torch-2.11.0.dist-info")
     assert packages.look(plain).detail == "torch 2.11.0 is of no variant of the workspace"
     (there.site / "torch-2.11.0.dist-info").rename(there.site / "torch.gone")
     assert packages.look(plain).status == "warn"
 
 
-def test_locks_that_changed_after_the_installation_are_a_warning(there: Inside) -> None:
+def test_locks_that_changed_after_the_installation_are_a_warning(there: DoctorContext) -> None:
     assert there.locks is not None
     stamp = {"variant": "cu118", "lock": lock_hash(there.locks, "cu118", dev=True)}
     (there.prefix / ".workspace-lock").write_text(json.dumps(stamp))
@@ -103,12 +103,12 @@ def test_locks_that_changed_after_the_installation_are_a_warning(there: Inside) 
     assert packages.look(there).status == "warn"
 
 
-def test_without_locks_there_is_nothing_to_compare(there: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks_there_is_nothing_to_compare(there: DoctorContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(there, "locks", None)
     assert packages.look(there).status == "skip"
 
 
-def test_files_as_recorded(there: Inside) -> None:
+def test_files_as_recorded(there: DoctorContext) -> None:
     assert files.look(there).detail == "4 files have their size, 2 of torch and numpy their SHA-256"
 
 
@@ -120,7 +120,7 @@ def test_files_as_recorded(there: Inside) -> None:
         ("numpy", None, "numpy: {} is gone"),
     ],
 )
-def test_a_touched_file_is_named(there: Inside, name: str, text: str | None, part: str) -> None:
+def test_a_touched_file_is_named(there: DoctorContext, name: str, text: str | None, part: str) -> None:
     path = there.site / name / "__init__.py"
     path.unlink() if text is None else path.write_text(text)
     answer = files.look(there)
@@ -140,4 +140,4 @@ def test_the_projects_own_locks_are_read() -> None:
 
 
 def test_this_environment_can_be_listed() -> None:
-    assert "pytest" in installed(Inside().site)
+    assert "pytest" in installed(DoctorContext().site)

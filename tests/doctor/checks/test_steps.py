@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from app.doctor.checks import steps
-from app.doctor.context import Inside
+from app.doctor.context import DoctorContext
 from app.doctor.nvidia import Nvml
 from app.doctor.torch_probe import Build, Held, StepMissingError
 from app.host.checks.check import Answer, Check
-from tests.doctor.fake_inside import (
+from tests.doctor.fake_context import (
     CPU,
     CU117,
     CU118,
@@ -17,9 +17,9 @@ from tests.doctor.fake_inside import (
     L4,
     RTX5090,
     SITE,
-    FakeLab,
     FakeNvidia,
-    inside,
+    FakeProbe,
+    context,
     maps,
 )
 
@@ -29,7 +29,7 @@ CUDART = f"{SITE}/nvidia/cuda_runtime/lib/libcudart.so.11.0"
 ONE_CARD = Nvml(0, "535.104.05", 1)
 
 
-def ask(check: Check[Inside], there: Inside) -> Answer:
+def ask(check: Check[DoctorContext], there: DoctorContext) -> Answer:
     return check.look(there)
 
 
@@ -40,19 +40,19 @@ def test_there_are_ten_in_order() -> None:
 @pytest.mark.parametrize(
     ("there", "status", "part"),
     [
-        (inside(), "pass", "no NVIDIA GPU"),
-        (inside(FakeLab(cards_=(H100,)), files=NODE), "pass", "NVIDIA H100 80GB HBM3 (80 GiB)"),
-        (inside(FakeLab(CPU), files=NODE), "pass", "this torch has no CUDA"),
-        (inside(files=NODE, env={"CUDA_VISIBLE_DEVICES": ""}), "pass", "hidden by CUDA_VISIBLE_DEVICES="),
+        (context(), "pass", "no NVIDIA GPU"),
+        (context(FakeProbe(cards_=(H100,)), files=NODE), "pass", "NVIDIA H100 80GB HBM3 (80 GiB)"),
+        (context(FakeProbe(CPU), files=NODE), "pass", "this torch has no CUDA"),
+        (context(files=NODE, env={"CUDA_VISIBLE_DEVICES": ""}), "pass", "hidden by CUDA_VISIBLE_DEVICES="),
         (
-            inside(FakeLab(reason="Error 802: system not yet initialized"), files=NODE),
+            context(FakeProbe(reason="Error 802: system not yet initialized"), files=NODE),
             "fail",
             "shows no card: Error 802",
         ),
-        (inside(files={"/dev/dxg": ""}), "fail", "/dev/dxg is here"),
+        (context(files={"/dev/dxg": ""}), "fail", "/dev/dxg is here"),
     ],
 )
-def test_hardware(there: Inside, status: str, part: str) -> None:
+def test_hardware(there: DoctorContext, status: str, part: str) -> None:
     answer = ask(steps.hardware, there)
     assert (answer.status, part in answer.detail) == (status, True), answer
 
@@ -60,24 +60,24 @@ def test_hardware(there: Inside, status: str, part: str) -> None:
 @pytest.mark.parametrize(
     ("there", "status", "part"),
     [
-        (inside(), "skip", "no NVIDIA driver"),
+        (context(), "skip", "no NVIDIA driver"),
         (
-            inside(nvidia=FakeNvidia(ONE_CARD), files={"/proc/driver/nvidia/version": MODULE}),
+            context(nvidia=FakeNvidia(ONE_CARD), files={"/proc/driver/nvidia/version": MODULE}),
             "pass",
             "native for CUDA 11.8",
         ),
-        (inside(nvidia=FakeNvidia(Nvml(0, "470.82.01", 1))), "pass", "minor-version compatibility"),
-        (inside(nvidia=FakeNvidia(Nvml(0, "418.226.00", 1))), "fail", "needs 450.80.02 or later"),
-        (inside(FakeLab(CPU), FakeNvidia(ONE_CARD)), "pass", "no CUDA"),
+        (context(nvidia=FakeNvidia(Nvml(0, "470.82.01", 1))), "pass", "minor-version compatibility"),
+        (context(nvidia=FakeNvidia(Nvml(0, "418.226.00", 1))), "fail", "needs 450.80.02 or later"),
+        (context(FakeProbe(CPU), FakeNvidia(ONE_CARD)), "pass", "no CUDA"),
         (
-            inside(nvidia=FakeNvidia(Nvml(0, "535.183.01", 1)), files={"/proc/driver/nvidia/version": MODULE}),
+            context(nvidia=FakeNvidia(Nvml(0, "535.183.01", 1)), files={"/proc/driver/nvidia/version": MODULE}),
             "fail",
             "library is 535.183.01 and its kernel module is 535.104.05",
         ),
-        (inside(nvidia=FakeNvidia(Nvml(18)), files={"/proc/driver/nvidia/version": MODULE}), "pass", "535.104.05"),
+        (context(nvidia=FakeNvidia(Nvml(18)), files={"/proc/driver/nvidia/version": MODULE}), "pass", "535.104.05"),
     ],
 )
-def test_driver(there: Inside, status: str, part: str) -> None:
+def test_driver(there: DoctorContext, status: str, part: str) -> None:
     answer = ask(steps.driver, there)
     assert (answer.status, part in answer.detail) == (status, True), answer
 
@@ -85,15 +85,15 @@ def test_driver(there: Inside, status: str, part: str) -> None:
 @pytest.mark.parametrize(
     ("there", "status", "part"),
     [
-        (inside(FakeLab(CPU)), "skip", "no CUDA"),
-        (inside(nvidia=FakeNvidia(newest=12020, runtime=11080)), "pass", "from torch itself, driver up to 12.2"),
+        (context(FakeProbe(CPU)), "skip", "no CUDA"),
+        (context(nvidia=FakeNvidia(newest=12020, runtime=11080)), "pass", "from torch itself, driver up to 12.2"),
         (
-            inside(nvidia=FakeNvidia(runtime=11080), files={"/proc/self/maps": maps(CUDART)}),
+            context(nvidia=FakeNvidia(runtime=11080), files={"/proc/self/maps": maps(CUDART)}),
             "pass",
             "runtime 11.8 from /venv",
         ),
         (
-            inside(
+            context(
                 nvidia=FakeNvidia(runtime=11070),
                 files={"/proc/self/maps": maps("/usr/local/cuda/lib64/libcudart.so.11.0")},
             ),
@@ -102,7 +102,7 @@ def test_driver(there: Inside, status: str, part: str) -> None:
         ),
     ],
 )
-def test_cuda(there: Inside, status: str, part: str) -> None:
+def test_cuda(there: DoctorContext, status: str, part: str) -> None:
     answer = ask(steps.cuda, there)
     assert (answer.status, part in answer.detail) == (status, True), answer
 
@@ -126,7 +126,7 @@ CLASH = RuntimeError(
     ],
 )
 def test_cudnn(pair: tuple[int, int] | Exception | None, status: str, part: str) -> None:
-    answer = ask(steps.cudnn, inside(FakeLab(cudnn_=pair)))
+    answer = ask(steps.cudnn, context(FakeProbe(cudnn_=pair)))
     assert (answer.status, part in answer.detail) == (status, True), answer
     assert status != "fail" or "LD_LIBRARY_PATH" in answer.fix or "cudnn-version" in answer.fix
 
@@ -134,30 +134,34 @@ def test_cudnn(pair: tuple[int, int] | Exception | None, status: str, part: str)
 @pytest.mark.parametrize(
     ("there", "status", "part"),
     [
-        (inside(), "pass", "2.0.1+cu118 from"),
-        (inside(FakeLab(CU117)), "fail", "this environment is 2.0.1+cu118"),
-        (inside(FakeLab(Build("2.4.0+cu121", "12.1", (), f"{SITE}/torch/__init__.py"))), "fail", "2.4.0+cu121"),
-        (inside(FakeLab(Build("2.0.1+cu118", "11.8", (), "/home/ana/torch/__init__.py"))), "fail", "from /home/ana"),
-        (inside(FakeLab(Build("2.4.0", "12.1", (), f"{SITE}/torch/__init__.py")), env={}), "warn", "is made for 2.0.1"),
-        (inside(FakeLab(CU117), env={}), "pass", "2.0.1+cu117"),
+        (context(), "pass", "2.0.1+cu118 from"),
+        (context(FakeProbe(CU117)), "fail", "this environment is 2.0.1+cu118"),
+        (context(FakeProbe(Build("2.4.0+cu121", "12.1", (), f"{SITE}/torch/__init__.py"))), "fail", "2.4.0+cu121"),
+        (context(FakeProbe(Build("2.0.1+cu118", "11.8", (), "/home/ana/torch/__init__.py"))), "fail", "from /home/ana"),
+        (
+            context(FakeProbe(Build("2.4.0", "12.1", (), f"{SITE}/torch/__init__.py")), env={}),
+            "warn",
+            "is made for 2.0.1",
+        ),
+        (context(FakeProbe(CU117), env={}), "pass", "2.0.1+cu117"),
     ],
 )
-def test_pytorch(there: Inside, status: str, part: str) -> None:
+def test_pytorch(there: DoctorContext, status: str, part: str) -> None:
     answer = ask(steps.pytorch, there)
     assert (answer.status, part in answer.detail) == (status, True), answer
 
 
 @pytest.mark.parametrize(
-    ("lab", "status", "detail"),
+    ("probe", "status", "detail"),
     [
-        (FakeLab(), "pass", "cpu"),
-        (FakeLab(cards_=(L4,)), "pass", "cuda:0, NVIDIA L4"),
-        (FakeLab(CU117, (H100,)), "fail", "none for NVIDIA H100 80GB HBM3 (sm_90)"),
-        (FakeLab(CU118, (RTX5090, L4.__class__(1, "NVIDIA L4", (8, 9), 1))), "pass", "cuda:1, NVIDIA L4"),
+        (FakeProbe(), "pass", "cpu"),
+        (FakeProbe(cards_=(L4,)), "pass", "cuda:0, NVIDIA L4"),
+        (FakeProbe(CU117, (H100,)), "fail", "none for NVIDIA H100 80GB HBM3 (sm_90)"),
+        (FakeProbe(CU118, (RTX5090, L4.__class__(1, "NVIDIA L4", (8, 9), 1))), "pass", "cuda:1, NVIDIA L4"),
     ],
 )
-def test_device(lab: FakeLab, status: str, detail: str) -> None:
-    answer = ask(steps.device, inside(lab))
+def test_device(probe: FakeProbe, status: str, detail: str) -> None:
+    answer = ask(steps.device, context(probe))
     assert (answer.status, detail in answer.detail) == (status, True), answer
 
 
@@ -166,25 +170,25 @@ MISSING = StepMissingError("no tensors were placed")
 
 
 @pytest.mark.parametrize(
-    ("check", "lab", "status", "part"),
+    ("check", "probe", "status", "part"),
     [
-        (steps.place, FakeLab(), "pass", "and back"),
-        (steps.place, FakeLab(comes_back=False), "fail", "came back from cpu changed"),
-        (steps.place, FakeLab(comes_back=OOM), "fail", "CUDA out of memory"),
-        (steps.run_kernels, FakeLab(), "pass", "100.0 ms at first, then 10.00 ms"),
-        (steps.run_kernels, FakeLab(seconds=MISSING), "skip", "no tensors were placed: see the steps before"),
-        (steps.collect, FakeLab(), "pass", "off by 1.0e-06"),
-        (steps.collect, FakeLab(error=0.3), "fail", "off by 3.0e-01"),
-        (steps.collect, FakeLab(error=float("nan")), "fail", "off by nan"),
-        (steps.free, FakeLab(), "pass", "3 MiB were held, 0 MiB now"),
-        (steps.free, FakeLab(held=Held(0, 3 << 20, 3 << 20, 1)), "fail", "3 MiB now"),
-        (steps.free, FakeLab(held=MISSING), "skip", "no tensors"),
+        (steps.place, FakeProbe(), "pass", "and back"),
+        (steps.place, FakeProbe(comes_back=False), "fail", "came back from cpu changed"),
+        (steps.place, FakeProbe(comes_back=OOM), "fail", "CUDA out of memory"),
+        (steps.run_kernels, FakeProbe(), "pass", "100.0 ms at first, then 10.00 ms"),
+        (steps.run_kernels, FakeProbe(seconds=MISSING), "skip", "no tensors were placed: see the steps before"),
+        (steps.collect, FakeProbe(), "pass", "off by 1.0e-06"),
+        (steps.collect, FakeProbe(error=0.3), "fail", "off by 3.0e-01"),
+        (steps.collect, FakeProbe(error=float("nan")), "fail", "off by nan"),
+        (steps.free, FakeProbe(), "pass", "3 MiB were held, 0 MiB now"),
+        (steps.free, FakeProbe(held=Held(0, 3 << 20, 3 << 20, 1)), "fail", "3 MiB now"),
+        (steps.free, FakeProbe(held=MISSING), "skip", "no tensors"),
     ],
 )
-def test_the_work(check: Check[Inside], lab: FakeLab, status: str, part: str) -> None:
-    answer = ask(check, inside(lab))
+def test_the_work(check: Check[DoctorContext], probe: FakeProbe, status: str, part: str) -> None:
+    answer = ask(check, context(probe))
     assert (answer.status, part in answer.detail) == (status, True), answer
 
 
 def test_an_error_that_the_catalogue_knows_brings_its_fix() -> None:
-    assert "(cuda-out-of-memory)" in ask(steps.place, inside(FakeLab(comes_back=OOM))).fix
+    assert "(cuda-out-of-memory)" in ask(steps.place, context(FakeProbe(comes_back=OOM))).fix

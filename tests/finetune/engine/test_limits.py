@@ -11,7 +11,7 @@ from app.config import load
 from app.finetune.engine.checkpointing import Best
 from app.finetune.engine.evaluation import evaluation_loader
 from app.finetune.session import prepare
-from app.finetune.tasks import base
+from app.finetune.tasks import TASKS
 from app.finetune.tasks.base import Scores
 from app.finetune.train import resume_run, train_recipe
 from app.runs import checkpoints
@@ -22,7 +22,7 @@ from tests.finetune import noisy
 
 @pytest.fixture
 def _noisy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(base.TASKS, "linear-regression", "tests.finetune.noisy:Noisy")
+    monkeypatch.setitem(TASKS, "linear-regression", lambda: noisy.Noisy)
 
 
 def scores_by_step(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from app.config import load
 from app.errors import ConfigError, DataError
 from app.finetune.session import read_splits
-from app.finetune.tasks.base import task_of
+from app.finetune.tasks import build_task
 from tests.finetune.small_bert import small_bert
 
 
@@ -19,7 +19,7 @@ def test_rows_and_labels_of_every_split(tmp_path: Path) -> None:
     (tmp_path / "dev.tsv").write_text("good\tpositive\textra\nfine\tmeh\n")
     files = [f"data.{split}={tmp_path / split}.tsv" for split in ("train", "dev", "test")]
     with pytest.raises(DataError) as raised:
-        read_splits(task_of(load("sentiment", [f"model.name={model}", *files])))
+        read_splits(build_task(load("sentiment", [f"model.name={model}", *files])))
     said = str(raised.value)
     assert [part in said for part in ("dev.tsv:1: 3 columns", "dev.tsv:2: label 'meh'", "test.tsv")] == [True] * 3
     assert len(raised.value.problems) == 3
@@ -28,13 +28,13 @@ def test_rows_and_labels_of_every_split(tmp_path: Path) -> None:
 def test_missing_files_are_all_named(tmp_path: Path) -> None:
     files = [f"data.{split}={tmp_path / split}.tsv" for split in ("train", "dev")]
     with pytest.raises(DataError) as raised:
-        read_splits(task_of(load("sentiment", files)))
+        read_splits(build_task(load("sentiment", files)))
     assert [f"{split}.tsv" in str(raised.value) for split in ("train", "dev")] == [True, True]
 
 
 def said_of(recipe: str, overrides: list[str]) -> str:
     with pytest.raises(DataError) as raised:
-        read_splits(task_of(load(recipe, overrides)))
+        read_splits(build_task(load(recipe, overrides)))
     return str(raised.value)
 
 
@@ -74,4 +74,4 @@ def test_bad_images_of_every_split_are_named(tmp_path: Path) -> None:
 
 def test_a_regression_has_nothing_to_predict_from_a_file() -> None:
     with pytest.raises(ConfigError, match="nothing to predict"):
-        task_of(load("hello-linear")).unlabelled(None)
+        build_task(load("hello-linear")).predict_dataset(None)

@@ -37,7 +37,7 @@ def test_waiting_for_data_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_evaluation_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load("hello-linear", [f"trainer.max_epochs={EPOCHS}", "trainer.eval_every=1"])
-    slowed(LinearRegressionTask, "judge", monkeypatch)
+    slowed(LinearRegressionTask, "predict", monkeypatch)
     assert isinstance(recipe, LinearRegression)
     finished = train_recipe(recipe, tmp_path)
     assert finished.seconds > EPOCHS * PAUSE

@@ -11,7 +11,7 @@ import torch
 from app.errors import ConfigError, DataError, RunError
 from app.finetune.engine.progress import Progress
 from app.finetune.signals import STOP, Stopped
-from app.finetune.tasks import base
+from app.finetune.tasks import TASKS
 from app.finetune.train import resume_run, train_recipe
 from app.runs import checkpoints
 from app.runs.folder import Run, find
@@ -23,7 +23,7 @@ STEPS = 12
 
 @pytest.fixture(autouse=True)
 def _noisy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(base.TASKS, "linear-regression", "tests.finetune.noisy:Noisy")
+    monkeypatch.setitem(TASKS, "linear-regression", lambda: noisy.Noisy)
 
 
 class CrashError(Exception):
@@ -76,10 +76,10 @@ def records(run: Run) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that nothing disturbed."""
-    before = base.TASKS["linear-regression"]
+    before = TASKS["linear-regression"]
     noisy.register()
     run = train_recipe(noisy.recipe(), tmp_path_factory.mktemp("whole")).run
-    base.TASKS["linear-regression"] = before
+    TASKS["linear-regression"] = before
     return run
 
 
@@ -145,11 +145,11 @@ def stopping_in(score: Any, evaluation: int) -> Any:
     """`score` that a signal reaches in the given evaluation, counted from 1."""
     seen = [0]
 
-    def scored(self: Any, judged: Any, data: Any) -> Any:
+    def scored(self: Any, predictions: Any, data: Any) -> Any:
         seen[0] += 1
         if seen[0] == evaluation:
             raise Stopped(15)
-        return score(self, judged, data)
+        return score(self, predictions, data)
 
     return scored
 

@@ -171,7 +171,7 @@ def test_what_cannot_be_is_said(recipe: str, overrides: list[str], said: str, gp
 def test_labelling_is_refused_with_the_way_to_go(text: Path, tmp_path: Path) -> None:
     session = prepare(load("gpt-char", [f"data.train={text}", *TINY]))
     with pytest.raises(ConfigError, match="app generate"):
-        session.task.unlabelled(None)
+        session.task.predict_dataset(None)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from app import cli
 from app.config import load
 from app.data.files import Columns
 from app.data.text.encode import class_names
-from app.finetune.tasks.base import task_of
+from app.finetune.tasks import build_task
 from app.finetune.tasks.text_regression import correlations, errors
 from app.runs.folder import Run, find
 from tests.finetune.small_bert import ROWS, small_bert
@@ -85,7 +85,7 @@ def test_evaluating_the_saved_model_gives_the_scores_of_the_training(
 
 
 def test_the_loss_is_that_of_labels_with_deviation_one(settings: list[str]) -> None:
-    task = task_of(load("sentiment", settings))
+    task = build_task(load("sentiment", settings))
     train = task.data("train")
     assert train is not None
     task.model()

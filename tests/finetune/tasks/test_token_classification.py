@@ -13,7 +13,8 @@ from app import cli
 from app.config import load
 from app.data.tags.encode import EncodedTags
 from app.data.tags.read import read_tagged
-from app.finetune.tasks.base import Judged, task_of
+from app.finetune.tasks import build_task
+from app.finetune.tasks.base import Prediction
 from app.finetune.tasks.token_classification import TokenClassificationTask
 from app.runs.folder import Run, find
 from tests.finetune.small_bert import small_bert
@@ -110,35 +111,35 @@ def test_transformers_loads_the_model_with_its_tags(run: Run) -> None:
 
 
 def test_a_tagger_too_ready_to_say_o_is_made_less_so(settings: list[str]) -> None:
-    task = task_of(load("ner", settings))
+    task = build_task(load("ner", settings))
     assert isinstance(task, TokenClassificationTask)
     dev = task.data("dev")
     assert dev is not None and task.names == ["O", "B-VIEW", "I-VIEW", "B-WORK", "I-WORK"]
     model = task.model()
     bias = model.get_parameter("classifier.bias")
     before = bias.detach().clone()
-    judged = []
+    predictions = []
     for window in range(len(dev)):
         scores = np.full((len(dev.truth(window)), 5), -9.0, dtype=np.float32)
         for row, name in zip(scores, dev.truth(window)):
             row[0], row[name] = (-0.1, -0.1) if name == 0 else (-0.3, -1.4)  # O leads by 1.1 where it is wrong
-        judged.append(Judged(window, 1.0, len(scores), scores))
-    assert task.settle(model, judged, dev)
+        predictions.append(Prediction(window, 1.0, len(scores), scores))
+    assert task.calibrate(model, predictions, dev)
     assert task.lead == 1.25  # the least of the quarters that is enough
     assert (before - bias).tolist() == [1.25, 0.0, 0.0, 0.0, 0.0]
-    assert "O is the answer only where it leads by 1.25" in task.score(judged, dev).tables
+    assert "O is the answer only where it leads by 1.25" in task.score(predictions, dev).tables
 
 
 def test_a_tagger_that_is_right_is_left_alone(settings: list[str]) -> None:
-    task = task_of(load("ner", settings))
+    task = build_task(load("ner", settings))
     dev = task.data("dev")
     assert isinstance(dev, EncodedTags)
     model = task.model()
     right = [
-        Judged(window, 0.0, len(dev.truth(window)), np.log(np.eye(5, dtype=np.float32)[dev.truth(window)] + 1e-6))
+        Prediction(window, 0.0, len(dev.truth(window)), np.log(np.eye(5, dtype=np.float32)[dev.truth(window)] + 1e-6))
         for window in range(len(dev))
     ]
-    assert not task.settle(model, right, dev)
+    assert not task.calibrate(model, right, dev)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import HostError
 from app.host.backends.build_inputs import build_inputs
-from app.host.probe.machine import look
+from app.host.probe.machine import detect
 from app.host.variants import VARIANTS
 from tests.host.fake_world import FakeWorld
 
@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 def digest(root: Path, env: Mapping[str, str] | None = None, variant: str = "cu117") -> str:
     world = FakeWorld(env=env)
-    return build_inputs(world, look(world), root, VARIANTS[variant]).digest
+    return build_inputs(world, detect(world), root, VARIANTS[variant]).digest
 
 
 def test_own_code_compose_files_and_other_variants_locks_do_not_move_it(root: Path) -> None:
@@ -53,15 +53,15 @@ def test_variant_and_base_move_it(root: Path) -> None:
 
 def test_labels_are_the_last_commits_so_that_a_second_build_is_the_same_image(root: Path) -> None:
     clean = FakeWorld({f"git -C {root} show": SHOW, f"git -C {root} status": ""})
-    inputs = build_inputs(clean, look(clean), root, VARIANTS["cpu"])
+    inputs = build_inputs(clean, detect(clean), root, VARIANTS["cpu"])
     assert (inputs.revision, inputs.created, inputs.epoch) == ("0123abcd", "2024-05-06T07:08:09+00:00", "1714979289")
     dirty = FakeWorld({f"git -C {root} show": SHOW, f"git -C {root} status": " M app/code.py\n"})
-    assert build_inputs(dirty, look(dirty), root, VARIANTS["cpu"]).revision == "0123abcd-dirty"
+    assert build_inputs(dirty, detect(dirty), root, VARIANTS["cpu"]).revision == "0123abcd-dirty"
     no_git = FakeWorld()
-    assert build_inputs(no_git, look(no_git), root, VARIANTS["cpu"]).created == ""
+    assert build_inputs(no_git, detect(no_git), root, VARIANTS["cpu"]).created == ""
 
 
 def test_a_ca_bundle_that_is_not_there_is_said(root: Path) -> None:
     world = FakeWorld(env={"WORKSPACE_CA_BUNDLE": "/nowhere.pem"})
     with pytest.raises(HostError, match=r"WORKSPACE_CA_BUNDLE names /nowhere\.pem"):
-        build_inputs(world, look(world), root, VARIANTS["cpu"])
+        build_inputs(world, detect(world), root, VARIANTS["cpu"])

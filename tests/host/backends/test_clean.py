@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import HostError
 from app.host.backends.clean import agreed, removal, remove
-from app.host.probe.machine import look
+from app.host.probe.machine import detect
 from tests.host.fake_world import Answer, FakeWorld, docker_info
 from tests.host.recording import RecordingRunner
 
@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 
 def lines(root: Path, runs: bool = False, cache: bool = False, images: bool = False) -> list[str]:
     world = FakeWorld(DOCKER, env={"HOME": str(root / "home")})
-    what = removal(world, look(world), root, runs, cache, images)
+    what = removal(world, detect(world), root, runs, cache, images)
     return [str(folder.relative_to(root)) for folder in what.folders] + [name for name, _ in what.docker]
 
 
@@ -59,16 +59,16 @@ def test_what_the_dev_container_left_goes_too(root: Path) -> None:
         "docker volume ls": {ours: f"{name[1]}_cache\n"},
     }
     world = FakeWorld(found)
-    kept = [what for what, _ in removal(world, look(world), root, runs=False, cache=False, images=False).docker]
+    kept = [what for what, _ in removal(world, detect(world), root, runs=False, cache=False, images=False).docker]
     assert f"container {name[1]}-dev-1" in kept
     assert f"volume {name[1]}_cache" not in kept
-    told = [what for what, _ in removal(world, look(world), root, runs=False, cache=True, images=False).docker]
+    told = [what for what, _ in removal(world, detect(world), root, runs=False, cache=True, images=False).docker]
     assert f"volume {name[1]}_cache" in told
 
 
 def test_without_a_terminal_and_without_yes_nothing_goes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = FakeWorld()
-    what = removal(world, look(world), root, runs=True, cache=False, images=False)
+    what = removal(world, detect(world), root, runs=True, cache=False, images=False)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     with pytest.raises(HostError, match="nothing was removed"):
         agreed(what, yes=False)
@@ -80,7 +80,7 @@ def test_the_answer_counts(root: Path, monkeypatch: pytest.MonkeyPatch, answer: 
     world = FakeWorld()
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda: answer)
-    assert agreed(removal(world, look(world), root, runs=False, cache=False, images=False), yes=False) is goes
+    assert agreed(removal(world, detect(world), root, runs=False, cache=False, images=False), yes=False) is goes
 
 
 def test_ctrl_d_at_the_question_removes_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,13 +92,13 @@ def test_ctrl_d_at_the_question_removes_nothing(root: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("builtins.input", end)
     with pytest.raises(HostError, match="nothing was removed"):
-        agreed(removal(world, look(world), root, runs=False, cache=False, images=False), yes=False)
+        agreed(removal(world, detect(world), root, runs=False, cache=False, images=False), yes=False)
 
 
 def test_one_failure_does_not_keep_the_rest(root: Path) -> None:
     world = FakeWorld(DOCKER, env={"HOME": str(root / "home")})
     runner = RecordingRunner(root, lambda command: 5 if "rm --force" in command.line else 0)
-    assert remove(removal(world, look(world), root, runs=False, cache=False, images=False), runner) == 5
+    assert remove(removal(world, detect(world), root, runs=False, cache=False, images=False), runner) == 5
     assert len(runner.lines) == 2
     assert not (root / ".venv").exists()
 
@@ -106,7 +106,7 @@ def test_one_failure_does_not_keep_the_rest(root: Path) -> None:
 def test_a_folder_that_stays_is_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a container's root wrote into it."""
     world = FakeWorld()
-    what = removal(world, look(world), root, runs=False, cache=False, images=False)
+    what = removal(world, detect(world), root, runs=False, cache=False, images=False)
     whole = shutil.rmtree
 
     def remove_but_one(folder: Path, ignore_errors: bool) -> None:
@@ -125,7 +125,7 @@ def test_a_folder_that_stays_is_said(root: Path, monkeypatch: pytest.MonkeyPatch
 def test_removing_removes_that_and_no_more(root: Path) -> None:
     world = FakeWorld(DOCKER, env={"HOME": str(root / "home")})
     runner = RecordingRunner(root)
-    assert remove(removal(world, look(world), root, runs=False, cache=False, images=False), runner) == 0
+    assert remove(removal(world, detect(world), root, runs=False, cache=False, images=False), runner) == 0
     assert runner.lines == ["docker rm --force gpu-workspace-dev-1", "docker network rm gpu-workspace_default"]
     assert sorted(path.name for path in root.iterdir()) == ["app", "home", "runs"]
     assert (root / "runs" / "model").read_text() == "dear"

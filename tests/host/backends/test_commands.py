@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from app.host.backends import commands
 from app.host.backends.commands import BuildInputs, Command, User
-from app.host.plan.choose import Plan, Wishes, choose
-from app.host.probe.machine import Host, look
+from app.host.plan.choose import Plan, Request, choose
+from app.host.probe.machine import Host, detect
 from tests.host.fake_world import CDI_SPEC, NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
 
 SITES = {"PIP_INDEX_URL": "https://u:pw@mirror.example/simple"}
@@ -19,11 +19,11 @@ def planned(
     commands: Mapping[str, Answer],
     env: Mapping[str, str] | None = None,
     files: Mapping[str, str] | None = None,
-    wishes: Wishes | None = None,
+    request: Request | None = None,
     machine: str = "x86_64",
 ) -> tuple[Plan, Host]:
-    host = look(FakeWorld(commands, files, env, machine=machine))
-    return choose(host, wishes or Wishes()), host
+    host = detect(FakeWorld(commands, files, env, machine=machine))
+    return choose(host, request or Request()), host
 
 
 LAPTOP: Mapping[str, Answer] = {"docker info": docker_info()}
@@ -125,7 +125,7 @@ def test_down_keeps_the_caches() -> None:
 
 
 def test_exec_shows_only_the_chosen_cards() -> None:
-    plan, host = planned(GPU, {"COMPOSE_PROJECT_NAME": "mine"}, wishes=Wishes(gpus="1"))
+    plan, host = planned(GPU, {"COMPOSE_PROJECT_NAME": "mine"}, request=Request(gpus="1"))
     assert commands.execute(plan, host, ["app", "--help"], ["HF_TOKEN"], terminal=True).argv == (
         *("docker", "exec", "--interactive", "--tty", "--env", "HF_TOKEN"),
         *("--env", "CUDA_DEVICE_ORDER=PCI_BUS_ID", "--env", "CUDA_VISIBLE_DEVICES=1"),
@@ -144,6 +144,6 @@ def test_an_image_of_the_users_own_is_taken_as_it_is() -> None:
 
 
 def test_images_are_x86_wherever_they_run() -> None:
-    plan, host = planned(LAPTOP, wishes=Wishes(backend="docker"), machine="aarch64")
+    plan, host = planned(LAPTOP, request=Request(backend="docker"), machine="aarch64")
     assert commands.build(plan, host, BuildInputs("", "")).env == {"DOCKER_DEFAULT_PLATFORM": "linux/amd64"}
     assert commands.compose_up(plan, host, ME).env["DOCKER_DEFAULT_PLATFORM"] == "linux/amd64"

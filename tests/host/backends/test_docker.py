@@ -13,8 +13,8 @@ from app.errors import HostError
 from app.host.backends.build_inputs import build_inputs
 from app.host.backends.commands import Command
 from app.host.backends.docker import DockerWorkspace
-from app.host.plan.choose import Wishes, choose
-from app.host.probe.machine import look
+from app.host.plan.choose import Request, choose
+from app.host.probe.machine import detect
 from app.host.variants import VARIANTS
 from app.host.world import Completed
 from tests.host.fake_world import Answer, FakeWorld, docker_info
@@ -26,7 +26,7 @@ HASH = "c2523e41dd82"
 
 def digest() -> str:
     world = FakeWorld()
-    return build_inputs(world, look(world), ROOT, VARIANTS["cpu"]).digest
+    return build_inputs(world, detect(world), ROOT, VARIANTS["cpu"]).digest
 
 
 def image(inputs: str, image_id: str = "sha256:aa") -> dict[str, object]:
@@ -64,7 +64,7 @@ def workspace(
     env: Mapping[str, str] | None = None,
     free: int = 500_000_000_000,
     why: str = "",
-    wishes: Wishes | None = None,
+    request: Request | None = None,
     more: Mapping[str, Answer] | None = None,
 ) -> tuple[DockerWorkspace, RecordingRunner]:
     recorded: dict[str, Answer] = {
@@ -74,9 +74,9 @@ def workspace(
         **(more or {}),
     }
     world = FakeWorld(recorded, env=env, free=free)
-    host = look(world)
+    host = detect(world)
     runner = RecordingRunner(root, react)
-    return DockerWorkspace(root, host, choose(host, wishes or Wishes()), world, runner, lambda address: why), runner
+    return DockerWorkspace(root, host, choose(host, request or Request()), world, runner, lambda address: why), runner
 
 
 def steps(runner: RecordingRunner) -> list[str]:
@@ -201,7 +201,7 @@ def test_wheels_out_of_reach_are_replaced_and_that_is_remembered(
     assert ("gpu-workspace:cu117-dev" in build.argv) and ("BASE_IMAGE=ubuntu:22.04" in build.argv)
     assert up.env["WORKSPACE_IMAGE"] == "gpu-workspace:cu117-dev"
     assert workspace(root, why="would take seconds to ask")[0].plan.variant.name == "cu117"
-    assert workspace(root, wishes=Wishes(variant="cpu"))[0].plan.variant.name == "cpu", "asked for by name"
+    assert workspace(root, request=Request(variant="cpu"))[0].plan.variant.name == "cpu", "asked for by name"
 
 
 def test_a_network_that_is_away_altogether_is_not_remembered(root: Path) -> None:

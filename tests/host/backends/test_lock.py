@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import HostError
-from app.host.backends.lock import alone
+from app.host.backends.lock import exclusive
 
 
 def test_a_lock_of_another_users_is_the_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,7 +17,7 @@ def test_a_lock_of_another_users_is_the_users_error(tmp_path: Path, monkeypatch:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", denied)
-    with pytest.raises(HostError) as caught, alone(tmp_path, "environment"):
+    with pytest.raises(HostError) as caught, exclusive(tmp_path, "environment"):
         pytest.fail("went on without the lock")
     (problem,) = caught.value.problems
     assert problem.what == f"{tmp_path}/.cache/environment.lock cannot be written: Permission denied"
@@ -25,5 +25,5 @@ def test_a_lock_of_another_users_is_the_users_error(tmp_path: Path, monkeypatch:
 
 
 def test_what_fails_within_keeps_its_own_error(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), alone(tmp_path, "environment"):
+    with pytest.raises(PermissionError), exclusive(tmp_path, "environment"):
         raise PermissionError(13, "another matter")

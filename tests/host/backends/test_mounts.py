@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import HostError
 from app.host.backends.commands import Mount
-from app.host.backends.mounts import outside
+from app.host.backends.mounts import mounts_for
 
 
 @pytest.fixture
@@ -34,17 +34,17 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_a_relative_name_is_found_where_the_container_looks(root: Path, words: list[str]) -> None:
-    assert outside(words, root) == [Mount(str(root.parent / "reviews" / "train.tsv"), "/reviews/train.tsv")]
+    assert mounts_for(words, root) == [Mount(str(root.parent / "reviews" / "train.tsv"), "/reviews/train.tsv")]
 
 
 def test_an_absolute_name_keeps_its_place(root: Path) -> None:
     file, inside = str(root.parent / "reviews" / "dev set.tsv"), str(root / "train.tsv")
-    assert outside([f"data.dev={file}"], root) == [Mount(file, file)]
-    assert outside([inside], root) == [Mount(inside, inside)], "the checkout's own is mounted elsewhere"
+    assert mounts_for([f"data.dev={file}"], root) == [Mount(file, file)]
+    assert mounts_for([inside], root) == [Mount(inside, inside)], "the checkout's own is mounted elsewhere"
 
 
 def test_folders_are_shown_whole(root: Path) -> None:
-    assert outside(["model.name=../reviews"], root) == [Mount(str(root.parent / "reviews"), "/reviews")]
+    assert mounts_for(["model.name=../reviews"], root) == [Mount(str(root.parent / "reviews"), "/reviews")]
 
 
 @pytest.mark.parametrize(
@@ -63,14 +63,14 @@ def test_folders_are_shown_whole(root: Path) -> None:
     ],
 )
 def test_nothing_else_is_shown(root: Path, word: str) -> None:
-    assert outside(["app", "train", word], root) == []
+    assert mounts_for(["app", "train", word], root) == []
 
 
 @pytest.mark.parametrize(
     "words", [["--runs", "../new/runs"], ["--runs=../new/runs"], ["bash", "-c", "x --runs ../new/runs"]]
 )
 def test_a_folder_to_write_into_is_writable(root: Path, words: list[str]) -> None:
-    assert outside(["app", "train", "sentiment", *words], root) == [
+    assert mounts_for(["app", "train", "sentiment", *words], root) == [
         Mount(str(root.parent / "new" / "runs"), "/new/runs", writable=True)
     ]
     assert not (root.parent / "new").exists(), "looking makes nothing"
@@ -78,5 +78,5 @@ def test_a_folder_to_write_into_is_writable(root: Path, words: list[str]) -> Non
 
 def test_an_export_into_the_container_itself_is_refused(root: Path) -> None:
     with pytest.raises(HostError, match="name a folder in the checkout"):
-        outside(["app", "export", "sentiment", "../model"], root)
-    assert outside(["app", "export", "sentiment", "exports/model"], root) == []
+        mounts_for(["app", "export", "sentiment", "../model"], root)
+    assert mounts_for(["app", "export", "sentiment", "exports/model"], root) == []

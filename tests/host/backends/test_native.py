@@ -13,10 +13,10 @@ import pytest
 from app.errors import HostError
 from app.host.backends.commands import Command
 from app.host.backends.native import Environment, Stamp
-from app.host.plan.choose import Wishes, choose
-from app.host.plan.wheels import first_url, reachable
+from app.host.plan.choose import Request, choose
+from app.host.plan.wheels import fetch_obstacle, first_url
 from app.host.probe.certificates import SYSTEM
-from app.host.probe.machine import look
+from app.host.probe.machine import detect
 from app.host.probe.pythons import find_python
 from app.host.probe.uv import BESIDE
 from app.host.world import Completed
@@ -56,16 +56,16 @@ def environment(
     root: Path,
     commands: Mapping[str, Answer],
     react: Callable[[Command], int] | None = None,
-    wishes: Wishes | None = None,
+    request: Request | None = None,
     env: Mapping[str, str] | None = None,
     system: str = "Linux",
     dry: bool = False,
     free: int = 500_000_000_000,
 ) -> tuple[Environment, RecordingRunner]:
     world = FakeWorld(commands, env=env, system=system, free=free)
-    host = look(world)
+    host = detect(world)
     runner = RecordingRunner(root, react or makes(root), dry)
-    return Environment(root, host, choose(host, wishes or Wishes(backend="native")), world, runner), runner
+    return Environment(root, host, choose(host, request or Request(backend="native")), world, runner), runner
 
 
 def yes(address: str) -> str:
@@ -102,7 +102,7 @@ def test_another_lock_or_variant_makes_it_anew(root: Path) -> None:
     assert changed.current() is None
     changed.ensure(yes)
     assert len(runner.lines) == 3
-    other, _ = environment(root, {**PYTHON_310, **UV}, wishes=Wishes("cu117", "native"))
+    other, _ = environment(root, {**PYTHON_310, **UV}, request=Request("cu117", "native"))
     assert other.current() is None
     assert not (root / ".venv.old").exists()
 
@@ -240,9 +240,9 @@ def test_a_python_of_uvs_own_is_found_by_the_uv_beside_this_python() -> None:
 def test_uv_gets_what_only_pip_would_read(root: Path) -> None:
     env = {"PIP_INDEX_URL": "https://me:secret@mirror.example/simple", "PIP_CERT": "/ca.pem"}
     world = FakeWorld({**PYTHON_310, **UV}, files={"/ca.pem": "company", SYSTEM[0]: "system"}, env=env)
-    host = look(world)
+    host = detect(world)
     runner = RecordingRunner(root, makes(root))
-    Environment(root, host, choose(host, Wishes(backend="native")), world, runner).ensure(yes)
+    Environment(root, host, choose(host, Request(backend="native")), world, runner).ensure(yes)
     install = runner.commands[1]
     joined = root / ".cache" / "ca.pem"
     assert install.line.startswith(f"SSL_CERT_FILE={joined} REQUESTS_CA_BUNDLE={joined} uv pip install")
@@ -286,4 +286,4 @@ def test_the_real_locks_name_their_site_or_their_index() -> None:
 
 
 def test_an_address_without_a_listener_is_out_of_reach() -> None:
-    assert "refused" in reachable("http://127.0.0.1:9/torch.whl")
+    assert "refused" in fetch_obstacle("http://127.0.0.1:9/torch.whl")

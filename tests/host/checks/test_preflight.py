@@ -13,9 +13,9 @@ import pytest
 from app.host.backends.native import Environment
 from app.host.checks import check as checks
 from app.host.checks import gpu, machine
-from app.host.checks.context import Seen
+from app.host.checks.context import CheckContext
 from app.host.checks.preflight import CHECKS, main
-from app.host.plan.choose import Wishes
+from app.host.plan.choose import Request
 from app.host.probe.uv import BESIDE
 from app.host.world import World
 from tests.host.fake_world import NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
@@ -24,8 +24,8 @@ from tests.host.recorded_hosts import world_of
 ROOT = Path(__file__).parents[3]
 
 
-def ask(check: checks.Check[Seen], world: World, **wishes: str) -> checks.Answer:
-    return check.look(Seen.of(world, Wishes(**wishes)))
+def ask(check: checks.Check[CheckContext], world: World, **request: str) -> checks.Answer:
+    return check.look(CheckContext.of(world, Request(**request)))
 
 
 def test_the_report_ends_with_one_line_that_says_what_to_use(capsys: pytest.CaptureFixture[str]) -> None:

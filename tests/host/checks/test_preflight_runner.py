@@ -26,29 +26,29 @@ from app.host.checks.check import (
 
 
 @check("good", source="here")
-def good(seen: str) -> Answer:
+def good(context: str) -> Answer:
     """Whether it
     is good."""
-    return passed(f"{seen} is good")
+    return passed(f"{context} is good")
 
 
 @check("bad", source="there", step=3)
-def bad(seen: str) -> Answer:
+def bad(context: str) -> Answer:
     """Whether it is bad."""
-    return failed(f"{seen} is bad", "make it good")
+    return failed(f"{context} is bad", "make it good")
 
 
 @check("broken")
-def broken(seen: str) -> Answer:
+def broken(context: str) -> Answer:
     """A check with a bug."""
-    raise KeyError(seen)
+    raise KeyError(context)
 
 
 @check("stuck", limit=0.1)
-def stuck(seen: str) -> Answer:
+def stuck(context: str) -> Answer:
     """A check that never comes back."""
     time.sleep(60)
-    return passed(seen)
+    return passed(context)
 
 
 def test_results_carry_name_step_and_a_source_only_where_there_is_something_to_do() -> None:
@@ -75,14 +75,14 @@ def test_a_check_that_hangs_is_left_behind() -> None:
 
 
 def test_a_result_comes_before_the_next_check_begins() -> None:
-    seen: list[str] = []
+    context: list[str] = []
 
     def note(name: str) -> Check[list[str]]:
         return Check(name, lambda s: (s.append(name), passed(name))[1])
 
-    results = run([note("a"), note("b")], seen)
+    results = run([note("a"), note("b")], context)
     next(results)
-    assert seen == ["a"]
+    assert context == ["a"]
 
 
 def results(*statuses: str) -> list[Result]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from app.errors import HostError
-from app.host.plan.choose import Plan, Wishes, choose, space_for
-from app.host.probe.machine import look
+from app.host.plan.choose import Plan, Request, choose, space_for
+from app.host.probe.machine import detect
 from app.host.world import Completed
 from tests.host.fake_world import (
     CDI_SPEC,
@@ -40,7 +40,7 @@ class Case:
     commands: Mapping[str, Answer]
     expect: tuple[str, str, str]  # variant, back end, GPU mode
     warns: tuple[str, ...] = ()
-    wishes: Wishes = field(default_factory=Wishes)
+    request: Request = field(default_factory=Request)
     files: Mapping[str, str] = field(default_factory=dict)
     machine: str = "x86_64"
     system: str = "Linux"
@@ -113,21 +113,21 @@ CASES = {
     "macOS arm64": Case(PLAIN, ("cpu", "native", "none"), system="Darwin", machine="arm64"),
     "arm64 server": Case(PLAIN, ("cpu", "native", "none"), machine="aarch64"),
     "Blackwell, without it": Case(
-        {**TOOLKIT, **gpus("NVIDIA GeForce RTX 5090")}, ("cpu", "docker", "none"), wishes=Wishes(gpus="none")
+        {**TOOLKIT, **gpus("NVIDIA GeForce RTX 5090")}, ("cpu", "docker", "none"), request=Request(gpus="none")
     ),
     "asked: cu117": Case(
-        {**TOOLKIT, **gpus("NVIDIA L4")}, ("cu117", "docker", "runtime"), wishes=Wishes(variant="cu117")
+        {**TOOLKIT, **gpus("NVIDIA L4")}, ("cu117", "docker", "runtime"), request=Request(variant="cu117")
     ),
     "asked: cpu on a GPU host": Case(
-        {**TOOLKIT, **gpus("NVIDIA L4")}, ("cpu", "docker", "none"), wishes=Wishes(variant="cpu")
+        {**TOOLKIT, **gpus("NVIDIA L4")}, ("cpu", "docker", "none"), request=Request(variant="cpu")
     ),
-    "asked: cu117 without a GPU": Case(PLAIN, ("cu117", "docker", "none"), wishes=Wishes(variant="cu117")),
-    "asked: native beside an engine": Case(PLAIN, ("cpu", "native", "none"), wishes=Wishes(backend="native")),
+    "asked: cu117 without a GPU": Case(PLAIN, ("cu117", "docker", "none"), request=Request(variant="cu117")),
+    "asked: native beside an engine": Case(PLAIN, ("cpu", "native", "none"), request=Request(backend="native")),
     "asked: docker on arm64": Case(
         PLAIN,
         ("cpu", "docker", "none"),
         ("emulated",),
-        Wishes(backend="docker"),
+        Request(backend="docker"),
         system="Darwin",
         machine="arm64",
     ),
@@ -136,7 +136,7 @@ CASES = {
 
 def plan(case: Case) -> Plan:
     world = FakeWorld(case.commands, case.files, system=case.system, machine=case.machine)
-    return choose(look(world), case.wishes)
+    return choose(detect(world), case.request)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -153,7 +153,7 @@ def test_what_is_chosen(name: str) -> None:
 REFUSED = {
     "Blackwell": (Case({**TOOLKIT, **gpus("NVIDIA GeForce RTX 5090")}, ("", "", "")), ["Blackwell needs PyTorch 2.7"]),
     "Hopper on cu117": (
-        Case({**TOOLKIT, **gpus("NVIDIA H200")}, ("", "", ""), wishes=Wishes(variant="cu117")),
+        Case({**TOOLKIT, **gpus("NVIDIA H200")}, ("", "", ""), request=Request(variant="cu117")),
         ["(sm_90), has no code in variant cu117"],
     ),
     "driver too old": (
@@ -165,15 +165,15 @@ REFUSED = {
         ["old kernel module is still loaded"],
     ),
     "docker asked, not installed": (
-        Case({}, ("", "", ""), wishes=Wishes(backend="docker")),
+        Case({}, ("", "", ""), request=Request(backend="docker")),
         ["Docker is not installed"],
     ),
     "docker asked, GPU without the toolkit": (
-        Case({**PLAIN, **gpus("NVIDIA L4")}, ("", "", ""), wishes=Wishes(backend="docker")),
+        Case({**PLAIN, **gpus("NVIDIA L4")}, ("", "", ""), request=Request(backend="docker")),
         ["NVIDIA Container Toolkit is not set up"],
     ),
     "two things at once": (
-        Case(gpus("NVIDIA B200"), ("", "", ""), wishes=Wishes(backend="docker")),
+        Case(gpus("NVIDIA B200"), ("", "", ""), request=Request(backend="docker")),
         ["Blackwell", "Docker is not installed"],
     ),
     "Windows": (Case({}, ("", "", ""), system="Windows", machine="AMD64"), ["Windows"]),
@@ -182,11 +182,14 @@ REFUSED = {
         ["no CUDA build for Linux on aarch64"],
     ),
     "a card that is not there": (
-        Case({**TOOLKIT, **gpus("NVIDIA L4")}, ("", "", ""), wishes=Wishes(gpus="0,3")),
+        Case({**TOOLKIT, **gpus("NVIDIA L4")}, ("", "", ""), request=Request(gpus="0,3")),
         ["no GPU 3: there are 0"],
     ),
-    "an unknown back end": (Case(PLAIN, ("", "", ""), wishes=Wishes(backend="podman")), ["no back end 'podman'"]),
-    "inside, outside": (Case(PLAIN, ("", "", ""), wishes=Wishes(backend="inside")), ["not the workspace's container"]),
+    "an unknown back end": (Case(PLAIN, ("", "", ""), request=Request(backend="podman")), ["no back end 'podman'"]),
+    "inside, outside": (
+        Case(PLAIN, ("", "", ""), request=Request(backend="inside")),
+        ["not the workspace's container"],
+    ),
 }
 
 
@@ -204,8 +207,8 @@ def test_what_is_refused_says_why_and_what_to_type(name: str) -> None:
 def test_cards_are_chosen_by_number_and_the_unfit_left_out() -> None:
     two = {**TOOLKIT, **gpus("NVIDIA L4", "NVIDIA L4")}
     assert plan(Case(two, ("", "", ""))).visible is None
-    assert plan(Case(two, ("", "", ""), wishes=Wishes(gpus="1"))).visible == "1"
-    assert plan(Case(two, ("", "", ""), wishes=Wishes(gpus="none"))).visible == ""
+    assert plan(Case(two, ("", "", ""), request=Request(gpus="1"))).visible == "1"
+    assert plan(Case(two, ("", "", ""), request=Request(gpus="none"))).visible == ""
     assert plan(CASES["an RTX 4090 beside an RTX 5090"]).visible == "0"
 
 
@@ -215,35 +218,35 @@ def test_the_gate_is_skipped_only_where_it_would_refuse() -> None:
 
 
 def test_inside_the_container_there_is_nothing_to_choose() -> None:
-    host = look(FakeWorld(env={"WORKSPACE_INSIDE": "1", "WORKSPACE_VARIANT": "cu117"}))
-    made = choose(host, Wishes.of(host.env, None, None, None))
+    host = detect(FakeWorld(env={"WORKSPACE_INSIDE": "1", "WORKSPACE_VARIANT": "cu117"}))
+    made = choose(host, Request.of(host.env, None, None, None))
     assert (made.variant.name, made.backend, made.gpu_mode) == ("cu117", "inside", "none")
     with pytest.raises(HostError, match="variant 'cu117', not 'cpu'"):
-        choose(host, Wishes(variant="cpu"))
+        choose(host, Request(variant="cpu"))
 
 
 def test_inside_the_container_cards_are_chosen_as_outside() -> None:
     env = {"WORKSPACE_INSIDE": "1", "WORKSPACE_VARIANT": "cu118"}
-    host = look(FakeWorld(gpus("NVIDIA L4", "NVIDIA L4"), env=env))
-    one = choose(host, Wishes(gpus="1"))
+    host = detect(FakeWorld(gpus("NVIDIA L4", "NVIDIA L4"), env=env))
+    one = choose(host, Request(gpus="1"))
     assert ([card.index for card in one.cards], one.visible) == ([1], "1")
-    assert choose(host, Wishes()).visible is None
-    none = choose(host, Wishes(gpus="none"))
+    assert choose(host, Request()).visible is None
+    none = choose(host, Request(gpus="none"))
     assert (none.gpu_mode, none.visible, none.why_gpus) == ("none", "", "none asked for")
     with pytest.raises(HostError, match="no GPU 3: there are 0, 1"):
-        choose(host, Wishes(gpus="3"))
+        choose(host, Request(gpus="3"))
 
 
 def test_flags_win_over_the_environment() -> None:
     env = {"WORKSPACE_VARIANT": "cu117", "WORKSPACE_BACKEND": "native"}
-    assert Wishes.of(env, None, None, None) == Wishes("cu117", "native", "all")
-    assert Wishes.of(env, "cpu", "docker", "0") == Wishes("cpu", "docker", "0")
+    assert Request.of(env, None, None, None) == Request("cu117", "native", "all")
+    assert Request.of(env, "cpu", "docker", "0") == Request("cpu", "docker", "0")
 
 
 def test_a_full_disk_is_told_before_anything_is_made() -> None:
     full = FakeWorld(PLAIN, free={"/var/lib/docker": 3_000_000_000, "/": 900_000_000_000})
-    host = look(full)
-    problem = space_for(host, choose(host, Wishes()))
+    host = detect(full)
+    problem = space_for(host, choose(host, Request()))
     assert problem is not None
     assert problem.what == "the cpu image needs about 8 GB and Docker's folder /var/lib/docker has 3.0 GB free"
-    assert space_for(host, choose(host, Wishes(backend="native"))) is None
+    assert space_for(host, choose(host, Request(backend="native"))) is None

@@ -15,9 +15,9 @@ import pytest
 from app.errors import HostError
 from app.host.backends.native import Stamp, command_in
 from app.host.plan import wheels
-from app.host.plan.choose import Wishes, choose
+from app.host.plan.choose import Request, choose
 from app.host.probe.certificates import SYSTEM, join, trusting
-from app.host.probe.machine import look
+from app.host.probe.machine import detect
 from tests.host.fake_world import FakeWorld
 
 FILES = {SYSTEM[1]: "system", "/company.pem": "company"}
@@ -68,7 +68,7 @@ def test_a_cache_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> No
 def test_commands_of_the_native_environment_trust_both(tmp_path: Path) -> None:
     """As a model's download behind a proxy that opens TLS."""
     world = FakeWorld(files=FILES, env={"WORKSPACE_CA_BUNDLE": "/company.pem", "PATH": "/bin"})
-    plan = choose(look(world), Wishes(backend="native"))
+    plan = choose(detect(world), Request(backend="native"))
     stamp = Stamp("", "cpu", "cpu", "3.10.13", str(tmp_path))
     command = command_in(tmp_path, stamp, plan, ["app", "train", "sentiment"], world)
     joined = str(tmp_path / ".cache" / "ca.pem")
@@ -112,7 +112,7 @@ def test_a_companys_bundle_leaves_what_the_system_trusts_in_reach(
     monkeypatch.setenv("NO_PROXY", "localhost")
     monkeypatch.setenv("SSL_CERT_FILE", str(company))  # for everything, as many guides have it
     monkeypatch.setattr(wheels, "SYSTEM", ("/nowhere.pem",))
-    assert "CERTIFICATE_VERIFY_FAILED" in wheels.reachable(address, str(company))
+    assert "CERTIFICATE_VERIFY_FAILED" in wheels.fetch_obstacle(address, str(company))
     monkeypatch.setattr(wheels, "SYSTEM", (str(theirs), "/nowhere.pem"))
-    assert wheels.reachable(address, str(company)) == ""
-    assert wheels.reachable(address, str(theirs)) == ""
+    assert wheels.fetch_obstacle(address, str(company)) == ""
+    assert wheels.fetch_obstacle(address, str(theirs)) == ""

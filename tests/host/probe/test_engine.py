@@ -189,10 +189,10 @@ def test_cdi_hands_the_card_over(card: dict[str, str], tmp_path: Path) -> None:
     folder = os.environ.get("WORKSPACE_CDI_DIR")
     if not folder:
         pytest.skip("WORKSPACE_CDI_DIR names no folder of CDI specs of the engine; `.ci/dockerd env` does")
-    seen = tmp_path / "seen"
-    seen.mkdir()
-    program(seen / "nvidia-smi", "echo handed over")
-    mount = {"hostPath": str(seen / "nvidia-smi"), "containerPath": "/usr/bin/nvidia-smi", "options": ["ro", "bind"]}
+    context = tmp_path / "seen"
+    context.mkdir()
+    program(context / "nvidia-smi", "echo handed over")
+    mount = {"hostPath": str(context / "nvidia-smi"), "containerPath": "/usr/bin/nvidia-smi", "options": ["ro", "bind"]}
     spec = {
         "cdiVersion": "0.5.0",
         "kind": "nvidia.com/gpu",

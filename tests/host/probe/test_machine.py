@@ -8,7 +8,7 @@ import pytest
 
 from app.host.probe.engine import Absence, Engine, NoEngine
 from app.host.probe.gpus import capability_of
-from app.host.probe.machine import look
+from app.host.probe.machine import detect
 from app.host.world import TIMED_OUT, Completed
 from tests.host.fake_world import (
     CDI_SPEC,
@@ -24,13 +24,13 @@ from tests.host.fake_world import (
 
 
 def engine_of(world: FakeWorld) -> Engine:
-    engine = look(world).engine
+    engine = detect(world).engine
     assert isinstance(engine, Engine)
     return engine
 
 
 def test_a_gpu_server_is_read_whole() -> None:
-    host = look(
+    host = detect(
         FakeWorld(
             commands={
                 "docker info": docker_info(Runtimes=NVIDIA_RUNTIME),
@@ -63,7 +63,7 @@ def test_a_gpu_server_is_read_whole() -> None:
 
 
 def test_a_driver_before_r510_tells_the_capability_by_name() -> None:
-    host = look(FakeWorld({"nvidia-smi": nvidia_smi("Tesla T4", driver="450.80.02")}))
+    host = detect(FakeWorld({"nvidia-smi": nvidia_smi("Tesla T4", driver="450.80.02")}))
     assert host.gpus.cards[0].capability == (7, 5)
     assert host.gpus.driver == "450.80.02"
 
@@ -108,7 +108,7 @@ def test_capability_by_product_name(name: str, capability: tuple[int, int] | Non
     ],
 )
 def test_why_no_engine_answers(answer: Completed, absence: Absence, said: str) -> None:
-    engine = look(FakeWorld({"docker info": answer})).engine
+    engine = detect(FakeWorld({"docker info": answer})).engine
     assert isinstance(engine, NoEngine)
     assert engine.absence is absence
     assert said in engine.said
@@ -116,7 +116,7 @@ def test_why_no_engine_answers(answer: Completed, absence: Absence, said: str) -
 
 def test_no_docker_at_all() -> None:
     world = FakeWorld()
-    assert look(world).engine == NoEngine(Absence.NOT_INSTALLED)
+    assert detect(world).engine == NoEngine(Absence.NOT_INSTALLED)
     assert world.ran == []
 
 
@@ -128,7 +128,7 @@ def test_desktop_snap_rootless_and_remote_engines_are_told_apart() -> None:
     assert engine_of(FakeWorld({"docker info": docker_info(SecurityOptions=["name=rootless"])})).rootless
     remote = FakeWorld({"docker info": docker_info()}, env={"DOCKER_HOST": "tcp://10.0.0.2:2375"})
     assert not engine_of(remote).local
-    assert look(remote).docker_free is None
+    assert detect(remote).docker_free is None
 
 
 def test_a_context_of_another_machine_is_not_local() -> None:
@@ -174,18 +174,18 @@ def test_cdi_devices_from_the_engine_or_from_its_folders() -> None:
 
 
 def test_why_there_are_no_cards() -> None:
-    assert "nvidia-smi is not there" in look(FakeWorld()).gpus.reason
-    mismatch = look(FakeWorld({"nvidia-smi": MISMATCH})).gpus
+    assert "nvidia-smi is not there" in detect(FakeWorld()).gpus.reason
+    mismatch = detect(FakeWorld({"nvidia-smi": MISMATCH})).gpus
     assert "Driver/library version mismatch" in mismatch.reason
     assert mismatch.cards == ()
-    assert "No devices were found" in look(FakeWorld({"nvidia-smi": "No devices were found\n"})).gpus.reason
+    assert "No devices were found" in detect(FakeWorld({"nvidia-smi": "No devices were found\n"})).gpus.reason
     bus = {
         "/sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de\n",
         "/sys/bus/pci/devices/0000:01:00.0/class": "0x030000\n",
         "/sys/bus/pci/devices/0000:01:00.1/vendor": "0x10de\n",  # the card's sound device
         "/sys/bus/pci/devices/0000:01:00.1/class": "0x040300\n",
     }
-    plugged = look(FakeWorld(files=bus)).gpus
+    plugged = detect(FakeWorld(files=bus)).gpus
     assert plugged.pci == ("0000:01:00.0",)
     assert "0000:01:00.0" in plugged.reason
 
@@ -199,14 +199,14 @@ def test_wsl_finds_the_tool_off_the_path() -> None:
         },
     )
     world.which = lambda name: None  # type: ignore[method-assign]
-    host = look(world)
+    host = detect(world)
     assert host.wsl
     assert host.gpus.cards[0].name == "NVIDIA GeForce RTX 4090"
 
 
 def test_the_ca_bundle_is_the_first_variable_that_is_set() -> None:
     files = {"/etc/ca.pem": "x", "/etc/other.pem": "y"}
-    host = look(FakeWorld(files=files, env={"SSL_CERT_FILE": "/etc/ca.pem", "PIP_CERT": "/etc/other.pem"}))
+    host = detect(FakeWorld(files=files, env={"SSL_CERT_FILE": "/etc/ca.pem", "PIP_CERT": "/etc/other.pem"}))
     assert (host.ca_bundle, host.ca_from) == ("/etc/ca.pem", "SSL_CERT_FILE")
-    gone = look(FakeWorld(files=files, env={"WORKSPACE_CA_BUNDLE": "/nowhere.pem", "PIP_CERT": "/etc/other.pem"}))
+    gone = detect(FakeWorld(files=files, env={"WORKSPACE_CA_BUNDLE": "/nowhere.pem", "PIP_CERT": "/etc/other.pem"}))
     assert (gone.ca_bundle, gone.ca_missing) == (None, "/nowhere.pem")

@@ -1,7 +1,7 @@
-"""The figures are true: against a plain loop in a fresh process, against STREAM in C, and against themselves.
+"""The figures are accurate: compared with a plain loop in a fresh process, with STREAM in C, and with themselves.
 
-A figure is only claimed where the self-check passes, so each of these tests measures until it does, a few times; on a
-machine that never falls quiet it skips and says what the check said. That a busy machine is called noisy always holds.
+A figure is claimed only if the noise check passes, so each of these tests measures up to `TRIES` times until it does.
+On a machine that never becomes quiet it skips, with the reasons. That a busy machine is called noisy is always tested.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ print(2 * m * n * k / statistics.median(times[10:]) / 1e9)
 
 
 def believed(measure: Callable[[], T]) -> T:
-    """What `measure` returns, in a moment when the self-check before and after it passes."""
+    """Return the value of `measure` from a moment in which the noise check before and after it passes."""
     for _ in range(TRIES):
-        before = noise.check(CPU, 1.0)
-        verdict = noise.judge([before])
+        before = noise.sample(CPU, 1.0)
+        verdict = noise.assess([before])
         if not verdict.quiet:
             continue
         value = measure()
-        verdict = noise.judge([before, noise.check(CPU, 1.0)])
+        verdict = noise.assess([before, noise.sample(CPU, 1.0)])
         if verdict.quiet:
             return value
     pytest.skip(f"the machine was noisy {TRIES} times: {'; '.join(verdict.reasons)}")
 
 
 def best_float32() -> tuple[str, float]:
-    """Shape and GFLOP/s of the fastest float32 product of the sweep."""
+    """Return shape and GFLOP/s of the fastest float32 product of the sweep."""
     kernels = matmul.sweep(CPU, Limits.of(CPU), Budget(60), 15)
     best = max((k for k in kernels if k.precision == "fp32"), key=lambda k: k.figures["rate"].value)
     return best.name.split()[-1], best.figures["rate"].value
 
 
-def test_the_best_product_is_what_a_plain_loop_in_a_fresh_process_gets() -> None:
+def test_the_best_product_has_the_rate_of_a_plain_loop_in_a_fresh_process() -> None:
     def both() -> tuple[float, float]:
         shape, rate = best_float32()
         loop = subprocess.run([sys.executable, "-c", PLAIN_LOOP, shape], capture_output=True, text=True, check=True)
@@ -97,11 +97,11 @@ def test_measuring_again_gives_the_same() -> None:
     assert first[1] == pytest.approx(second[1], rel=0.05)
 
 
-def test_with_the_other_cores_kept_busy_the_self_check_says_noisy() -> None:
+def test_a_machine_with_busy_cores_is_noisy() -> None:
     others = max(1, (os.cpu_count() or 2) - 1)
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(others)]
     try:
-        verdict = noise.judge([noise.check(CPU, 2.0), noise.check(CPU, 2.0)])
+        verdict = noise.assess([noise.sample(CPU, 2.0), noise.sample(CPU, 2.0)])
     finally:
         for process in busy:
             process.kill()

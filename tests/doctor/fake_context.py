@@ -1,6 +1,6 @@
 """An environment that is whatever a test says: torch, NVIDIA's libraries and the machine without any of them.
 
-inside(FakeLab(cards=(H100,)), FakeNvidia(Nvml(0, "535.104.05", 1)), files={"/dev/nvidia0": ""})
+context(FakeProbe(cards=(H100,)), FakeNvidia(Nvml(0, "535.104.05", 1)), files={"/dev/nvidia0": ""})
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app.doctor.context import Inside
+from app.doctor.context import DoctorContext
 from app.doctor.nvidia import Nvidia, Nvml
-from app.doctor.reference_kernels import Measured
-from app.doctor.torch_probe import Build, Card, Held, Lab
+from app.doctor.reference_kernels import KernelRun
+from app.doctor.torch_probe import Build, Card, Held, TorchProbe
 from tests.host.fake_world import FakeWorld
 
 SITE = "/venv/lib/python3.10/site-packages"
@@ -27,7 +27,7 @@ H100 = Card(0, "NVIDIA H100 80GB HBM3", (9, 0), 80 * GIB)
 RTX5090 = Card(0, "NVIDIA GeForce RTX 5090", (12, 0), 32 * GIB)
 CUDNN = "/nvidia/cudnn/lib/"
 RELEASED = Held(0, 3 << 20, 0, GIB)
-RIGHT = Measured(1e-6, 1e-3, 0.1, 0.01)
+RIGHT = KernelRun(1e-6, 1e-3, 0.1, 0.01)
 NO_NVML = Nvml(None)
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ def maps(*paths: str) -> str:
 
 
 @dataclass
-class FakeLab(Lab):
+class FakeProbe(TorchProbe):
     """Each field is the answer of the method of that name; an exception is raised instead."""
 
     built: Build = CU118
@@ -65,7 +65,7 @@ class FakeLab(Lab):
     error: float | Exception = 1e-6
     held: Held | Exception = RELEASED
     obstacle: str | None = None
-    measured: Measured | Exception = RIGHT
+    measured: KernelRun | Exception = RIGHT
 
     def build(self) -> Build:
         return self.built
@@ -112,7 +112,7 @@ class FakeLab(Lab):
     def compiler_obstacle(self) -> str | None:
         return self.obstacle
 
-    def trial(self, name: str, device: str) -> Measured:
+    def trial(self, name: str, device: str) -> KernelRun:
         return _or_raise(self.measured)
 
 
@@ -138,14 +138,14 @@ class FakeNvidia(Nvidia):
         return self.runtime
 
 
-def inside(
-    lab: Lab | None = None,
+def context(
+    probe: TorchProbe | None = None,
     nvidia: Nvidia | None = None,
     files: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
     free: Mapping[str, int] | int | None = None,
     **fields: Any,
-) -> Inside:
+) -> DoctorContext:
     """The environment of a container of variant cu118 unless `env` says otherwise."""
     world = FakeWorld(files=files, env={"WORKSPACE_VARIANT": "cu118"} if env is None else env, free=free)
-    return Inside(world, lab or FakeLab(), nvidia or FakeNvidia(), **{"site": Path(SITE), **fields})
+    return DoctorContext(world, probe or FakeProbe(), nvidia or FakeNvidia(), **{"site": Path(SITE), **fields})

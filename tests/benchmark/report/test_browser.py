@@ -1,4 +1,4 @@
-"""The page as a browser shows it: nothing wider than the screen, nothing fetched, readable in light and dark."""
+"""The page in a browser: nothing wider than the screen, nothing fetched, readable in light and dark."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from app.benchmark.report.page import page
-from tests.benchmark.made import noisy, result
+from app.benchmark.report.html import to_html
+from tests.benchmark.sample_results import noisy, result
 
 pytestmark = pytest.mark.slow
 
@@ -23,8 +23,8 @@ QUIET = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 
-# Runs in the page and leaves what it saw as JSON in the document, which `--dump-dom` prints.
-LOOK = """
+# Runs in the page and writes what it measured as JSON into the document, which `--dump-dom` prints.
+PROBE = """
 <script>
 addEventListener("load", () => {
   const colour = (element, name) => getComputedStyle(element)[name];
@@ -39,7 +39,7 @@ addEventListener("load", () => {
   };
   const width = element => element.getBoundingClientRect().width;
   const back = colour(document.body, "backgroundColor"), card = document.getElementById("noise");
-  const seen = {
+  const measured = {
     dark: light(back) < .5,
     width: innerWidth,
     content: document.documentElement.scrollWidth,
@@ -47,11 +47,11 @@ addEventListener("load", () => {
     quiet: contrast(colour(document.querySelector(".quiet"), "color"), back),
     noise: contrast(colour(card, "color"), colour(card, "backgroundColor")),
     bars: [...document.querySelectorAll(".bar")].map(width),
-    marks: [...document.querySelectorAll("svg circle, svg path")].map(width).filter(w => w > 0).length,
+    points: [...document.querySelectorAll("svg circle, svg path")].map(width).filter(w => w > 0).length,
     roof: colour(document.querySelector(".roof.bf16"), "stroke"),
     fetched: performance.getEntriesByType("resource").length,
   };
-  document.body.innerHTML = "<pre id=seen>" + JSON.stringify(seen) + "</pre>";
+  document.body.innerHTML = "<pre id=measured>" + JSON.stringify(measured) + "</pre>";
 });
 </script>
 """
@@ -65,38 +65,38 @@ def browser() -> str:
     return found
 
 
-def look(browser: str, folder: Path, text: str, width: int, dark: bool = False) -> dict[str, Any]:
-    """What a browser of this width sees of a page."""
+def measure(browser: str, folder: Path, text: str, width: int, dark: bool = False) -> dict[str, Any]:
+    """Return what the probe measured of a page in a browser of this width."""
     file = folder / "page.html"
-    file.write_text(text.replace("</body>", f"{LOOK}</body>"), encoding="utf-8")
+    file.write_text(text.replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
     command = [browser, *QUIET, f"--user-data-dir={folder / 'profile'}", f"--window-size={width},1200"]
     command += ["--blink-settings=preferredColorScheme=0"] if dark else ["--blink-settings=preferredColorScheme=1"]
     done = subprocess.run([*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120)
-    match = re.search(r"<pre id=\"seen\">(.*?)</pre>", done.stdout, re.DOTALL)
+    match = re.search(r"<pre id=\"measured\">(.*?)</pre>", done.stdout, re.DOTALL)
     assert match, done.stderr[-2000:]
-    seen: dict[str, Any] = json.loads(unescape(match[1]))
-    assert seen["dark"] is dark
-    return seen
+    measured: dict[str, Any] = json.loads(unescape(match[1]))
+    assert measured["dark"] is dark
+    return measured
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [500, 1400])
-def test_the_page_fits_and_can_be_read(browser: str, tmp_path: Path, width: int, dark: bool) -> None:
-    seen = look(browser, tmp_path, page(noisy(result())), width, dark)
-    assert seen["content"] <= seen["width"], "only the tables and the picture scroll, each in its own frame"
+def test_the_page_fits_the_screen_and_is_readable(browser: str, tmp_path: Path, width: int, dark: bool) -> None:
+    measured = measure(browser, tmp_path, to_html(noisy(result())), width, dark)
+    assert measured["content"] <= measured["width"], "only tables and picture scroll, each in its own frame"
     # WCAG 2.1, success criterion 1.4.3: 4.5 to 1 for text.
-    assert min(seen["text"], seen["quiet"], seen["noise"]) >= 4.5
-    assert seen["fetched"] == 0
+    assert min(measured["text"], measured["quiet"], measured["noise"]) >= 4.5
+    assert measured["fetched"] == 0
 
 
-def test_bars_are_as_long_as_their_times_and_every_mark_is_drawn(browser: str, tmp_path: Path) -> None:
-    seen = look(browser, tmp_path, page(result()), 1400)
-    own, float32, compiled = seen["bars"]
+def test_bars_are_as_long_as_their_times_and_every_point_is_drawn(browser: str, tmp_path: Path) -> None:
+    measured = measure(browser, tmp_path, to_html(result()), 1400)
+    own, float32, compiled = measured["bars"]
     assert own / float32 == pytest.approx(50 / 110, abs=0.01)
     assert compiled / float32 == pytest.approx(40 / 110, abs=0.01)
-    assert seen["marks"] == 6
+    assert measured["points"] == 6
 
 
-def test_dark_has_colours_of_its_own(browser: str, tmp_path: Path) -> None:
-    roofs = {look(browser, tmp_path, page(result()), 1400, dark)["roof"] for dark in (False, True)}
+def test_dark_mode_has_different_colours(browser: str, tmp_path: Path) -> None:
+    roofs = {measure(browser, tmp_path, to_html(result()), 1400, dark)["roof"] for dark in (False, True)}
     assert len(roofs) == 2

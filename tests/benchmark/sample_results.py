@@ -1,4 +1,4 @@
-"""Results made by hand, so that what is computed from them is known."""
+"""Results written by hand, so that a test knows what is computed from them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from app.benchmark.figure import Figure, Limit, Work, counted, single
+from app.benchmark.limits import Limits
 from app.benchmark.results import (
     BENCHMARK_VERSION,
+    BenchmarkResult,
     Diagnosis,
+    Gate,
     Kernel,
     Lever,
     Noise,
-    Part,
-    Result,
     Skipped,
-    Step,
-    gate,
+    TimeShare,
+    TrainingStep,
 )
 
+CPU = torch.device("cpu")
 UNKNOWN = Limit(None, "a CPU has no datasheet rate")
 
 
@@ -41,7 +45,7 @@ def milliseconds(value: float, spread: float = 0.02, n: int = 50) -> Figure:
 
 
 def work(seconds: float, flops: float, moved: float) -> Work:
-    """A step or a kernel of so many seconds."""
+    """Return the work of a step or kernel that takes `seconds`."""
     return Work(milliseconds(seconds * 1e3), counted(flops, "FLOP", "by hand"), counted(moved, "B", "by hand"))
 
 
@@ -51,19 +55,19 @@ def step(
     seconds: float = 0.05,
     recipe: str = "sentiment",
     moved: float = 1e9,
-) -> Step:
-    return Step(
+) -> TrainingStep:
+    return TrainingStep(
         recipe=recipe,
         precision=precision,
         compiled=compiled,
-        gate=gate(0.7001, 0.7, 0.02),
+        gate=Gate.of(0.7001, 0.7, 0.02),
         figures={"time": milliseconds(seconds * 1e3)},
         work=work(seconds, 4e9, moved),
         operators=counted(500, "operators", "by hand"),
     )
 
 
-def result(rate: float = 100.0) -> Result:
+def result(rate: float = 100.0) -> BenchmarkResult:
     cube = "2048x2048x2048"
     kernels = (
         Kernel(f"matmul fp32 {cube}", "matmul", "fp32", "cube", {"rate": figure(rate)}, work(0.17, 17e9, 50e6)),
@@ -73,11 +77,11 @@ def result(rate: float = 100.0) -> Result:
     own = step()
     diagnosis = Diagnosis(
         step=own.name,
-        parts=(Part("compute", percent(60, 100)), Part("memory", percent(30, 100))),
+        parts=(TimeShare("compute", percent(60, 100)), TimeShare("memory", percent(30, 100))),
         levers=(Lever("trainer.compile=true", single(1.2, "times as fast", UNKNOWN, "higher"), False),),
         sentence=f"{own.name} is compute-bound: 60% of the time are matrix products on useful tokens.",
     )
-    return Result(
+    return BenchmarkResult(
         benchmark_version=BENCHMARK_VERSION,
         made="2026-11-22T03:00:00+00:00",
         recipes=("sentiment",),
@@ -97,23 +101,28 @@ def result(rate: float = 100.0) -> Result:
     )
 
 
-def noisy(found: Result) -> Result:
-    return replace(
-        found, noise=replace(QUIET, ratio=percent(9, 3), reasons=("the same call timed twice in turns differs: 9.0%",))
-    )
+def cpu_limits() -> Limits:
+    """Return the limits of a CPU with 100 GFLOP/s in float32, 400 in bf16, and 20 GB/s."""
+    return Limits(CPU, None, "a CPU", {"fp32": 1e11, "bf16": 4e11}, 2e10)
+
+
+def noisy(quiet: BenchmarkResult) -> BenchmarkResult:
+    """Return the same result, measured on a noisy machine."""
+    reasons = ("the same call timed twice in turns differs: 9.0%",)
+    return replace(quiet, noise=replace(QUIET, ratio=percent(9, 3), reasons=reasons))
 
 
 FIGURE = {"value", "unit", "low", "high", "n", "limit", "better"}
 
 
-def bare_numbers(found: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Where numbers lie in JSON that are in no figure."""
-    if isinstance(found, dict) and found.keys() == FIGURE:
-        assert found["unit"] and found["limit"]["source"]
-        assert found["low"] <= found["value"] <= found["high"]
-    elif isinstance(found, (dict, list)):
-        items = found.items() if isinstance(found, dict) else enumerate(found)
+def bare_numbers(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of the numbers in JSON that are not in a figure; check the figures on the way."""
+    if isinstance(content, dict) and content.keys() == FIGURE:
+        assert content["unit"] and content["limit"]["source"]
+        assert content["low"] <= content["value"] <= content["high"]
+    elif isinstance(content, (dict, list)):
+        items = content.items() if isinstance(content, dict) else enumerate(content)
         for key, item in items:
             yield from bare_numbers(item, (*path, str(key)))
-    elif isinstance(found, (int, float)) and not isinstance(found, bool):
+    elif isinstance(content, (int, float)) and not isinstance(content, bool):
         yield path

@@ -1,0 +1,14 @@
+"""AdamW is timed in every implementation, this package's own included."""
+
+from __future__ import annotations
+
+from app.benchmark.budget import Budget
+from app.benchmark.kernels.optimizer import measure_adamw
+from tests.benchmark.sample_results import cpu_limits
+
+
+def test_the_packages_own_optimizer_is_timed_next_to_torchs() -> None:
+    sizes = [(16, 48), (48,)]
+    kernels = {kernel.name: kernel for kernel in measure_adamw("AdamW x", sizes, cpu_limits(), Budget(5), 0.2)}
+    assert {"optimizer AdamW x blocked", "optimizer AdamW x for-loop"} <= kernels.keys()
+    assert kernels["optimizer AdamW x blocked"].work.bytes == 28 * (16 * 48 + 48)
