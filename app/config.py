@@ -1,7 +1,7 @@
-"""From a recipe's name and `key=value` overrides to a checked `Recipe`; every problem at once, each with its place.
+"""Read a recipe by name or path, with `key=value` overrides, into a validated `Recipe`.
 
-The resolved recipe in canonical form (`canonical`) identifies a run: two runs with the same one, the same data and the
-same versions are the same run.
+All problems are reported at once, each with its file and line. The resolved recipe in canonical form (`canonical`)
+identifies a run: two runs with the same canonical recipe, data and versions are the same run.
 """
 
 from __future__ import annotations
@@ -26,78 +26,73 @@ Key = tuple[Any, ...]
 
 @dataclass
 class Source:
-    """Plain values of a recipe, the place each came from, and what was wrong before any check of meaning."""
+    """Plain values of a recipe, the place that each was read from, and the problems found before validation."""
 
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[Key, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def place(self, key: Key) -> str:
-        """Where `key`, or the nearest section above it, was written."""
+        """Return where `key` was written, or else the nearest section above it."""
         while key and key not in self.places:
             key = key[:-1]
         return self.places.get(key, "")
 
 
 def load(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a shipped recipe or a YAML file, apply `section.key=value` overrides, check it whole.
+    """Return the recipe of a shipped name or a YAML file, with `section.key=value` overrides applied.
 
     Raises ConfigError with every problem: unknown keys with the nearest known name, wrong types and values, each with
-    `file:line` or the override that said it.
+    its `file:line` or its override.
     """
     path = recipe_path(name_or_path)
     source = read_yaml(path)
     for override in overrides:
         apply_override(source, override)
     source.values.setdefault("name", path.stem)
-    return check(source)
+    return validate(source)
 
 
 def shipped_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """Return the names of the recipes that come with the package."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
 def resolved(recipe: Recipe) -> dict[str, Any]:
-    """Every setting of a recipe as plain values, defaults included."""
+    """Return every setting of a recipe as plain values, defaults included."""
     return recipe.model_dump(mode="json")
 
 
 def canonical(recipe: Recipe) -> str:
-    """Text that is the same for the same recipe: sorted keys, defaults filled in, the one-line description left out."""
+    """Return the canonical form of a recipe: JSON with sorted keys, defaults filled in, and `about` left out."""
     return json.dumps({k: v for k, v in resolved(recipe).items() if k != "about"}, sort_keys=True)
 
 
 def fingerprint(recipe: Recipe) -> str:
-    """sha256 of the canonical form."""
+    """Return the sha256 of the canonical form."""
     return hashlib.sha256(canonical(recipe).encode()).hexdigest()
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The resolved recipe as a file that `load` reads back to the same recipe."""
+    """Return the resolved recipe as YAML, from which `load` reads the same recipe."""
     return yaml.safe_dump(resolved(recipe), sort_keys=False, allow_unicode=True)
 
 
 def recipe_path(name_or_path: str) -> Path:
-    """File of a recipe named by name or by path. Raises ConfigError."""
+    """Return the file of a recipe given by name or path. Raises ConfigError if there is none."""
     if name_or_path in shipped_recipes():
         return SHIPPED / f"{name_or_path}.yaml"
     path = Path(name_or_path).expanduser()
     if path.is_file():
         return path
     guess = did_you_mean(name_or_path, shipped_recipes())
-    raise ConfigError(
-        Problem(
-            f"no recipe and no file is called {name_or_path!r}",
-            f"did you mean {guess}?"
-            if guess
-            else f"use one of {', '.join(shipped_recipes())}, or a path to a .yaml file",
-        )
-    )
+    others = f"use one of {', '.join(shipped_recipes())}, or a path to a .yaml file"
+    fix = f"did you mean {guess}?" if guess else others
+    raise ConfigError(Problem(f"no recipe and no file is called {name_or_path!r}", fix))
 
 
 def read_yaml(path: Path) -> Source:
-    """Values of a YAML file with the line of each key. Raises ConfigError where it is not YAML at all."""
+    """Return the values of a YAML file with the line of each key. Raises ConfigError if it is not valid YAML."""
     try:
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -113,39 +108,39 @@ def read_yaml(path: Path) -> Source:
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(Problem("a recipe is `key: value` lines", "see `app recipes hello-linear`", str(path)))
     try:
-        source.values = _plain(root, (), source, path)
+        source.values = _to_python(root, (), source, path)
     except RecursionError as error:
-        raise ConfigError(
-            Problem("an alias (*) stands inside its own anchor (&)", "write it out", str(path))
-        ) from error
+        what = "an alias (*) stands inside its own anchor (&)"
+        raise ConfigError(Problem(what, "write it out", str(path))) from error
     return source
 
 
-def _plain(node: yaml.Node, key: Key, source: Source, path: Path) -> Any:
-    """Python value of a YAML node; notes the line of each key below it, and keys that are written twice."""
+def _to_python(node: yaml.Node, key: Key, source: Source, path: Path) -> Any:
+    """Return the Python value of a YAML node; note in `source` the line of each key, and keys written twice."""
     if isinstance(node, yaml.MappingNode):
         values: dict[Any, Any] = {}
         for name_node, value_node in node.value:
-            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else "?"  # as written: a key is a word
+            # The key as it is written, because YAML would read `on` as true.
+            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else "?"
             where = f"{path}:{name_node.start_mark.line + 1}"
             below = (*key, name)
             if name in values:
                 source.problems.append(Problem(f"{_dotted(below)} is written twice", "keep one of the two", where))
             source.places[below] = where
-            values[name] = _plain(value_node, below, source, path)
+            values[name] = _to_python(value_node, below, source, path)
         return values
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, (*key, i), source, path) for i, item in enumerate(node.value)]
+        return [_to_python(item, (*key, i), source, path) for i, item in enumerate(node.value)]
     try:
         return yaml.SafeLoader("").construct_object(node)
-    except (yaml.YAMLError, ValueError):  # a tag of its own, a 13th month
+    except (yaml.YAMLError, ValueError):  # an unknown tag, a 13th month
         what, fix = f"{_dotted(key)}: YAML cannot read {node.value!r}", "put it in quotes if it is text"
         source.problems.append(Problem(what, fix, f"{path}:{node.start_mark.line + 1}"))
         return node.value
 
 
 def apply_override(source: Source, override: str) -> None:
-    """Set one `section.key=value`; the value is read as YAML: `3`, `true`, `null` and `[a, b]` mean what they say."""
+    """Set one `section.key=value` in `source`; the value is read as YAML: `3`, `true`, `null`, `[a, b]`."""
     name, equals, text = override.partition("=")
     where = f"override {override}"
     if not equals or not re.fullmatch(r"[A-Za-z_][\w-]*(\.[\w-]+)*", name):
@@ -153,7 +148,7 @@ def apply_override(source: Source, override: str) -> None:
         return
     try:
         value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):  # ValueError: what looks like a date and is none
+    except (yaml.YAMLError, ValueError):  # ValueError: it looks like a date but is not one
         value = text
     *sections, last = name.split(".")
     values, key = source.values, Key()
@@ -161,9 +156,8 @@ def apply_override(source: Source, override: str) -> None:
         key = (*key, section)
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            source.problems.append(
-                Problem(f"{_dotted(key)} is a value, not a section", f"set {_dotted(key)}=...", where)
-            )
+            what = f"{_dotted(key)} is a value, not a section"
+            source.problems.append(Problem(what, f"set {_dotted(key)}=...", where))
             return
         source.places.setdefault(key, where)
         values = inner
@@ -172,8 +166,8 @@ def apply_override(source: Source, override: str) -> None:
     source.places[key] = where
 
 
-def check(source: Source) -> Recipe:
-    """Build the recipe of the task it names. Raises ConfigError with every problem."""
+def validate(source: Source) -> Recipe:
+    """Return the recipe of the task that the values name. Raises ConfigError with every problem."""
     task = source.values.get("task")
     kind = RECIPES.get(task) if isinstance(task, str) else None
     if kind is None:
@@ -192,15 +186,14 @@ def check(source: Source) -> Recipe:
 
 
 def _explain(error: dict[str, Any], kind: type[Recipe], source: Source) -> Problem:
-    """One pydantic error in our words."""
+    """Return one pydantic error as a problem with its place and a fix."""
     key = tuple(part for part in error["loc"] if not str(part).startswith(("literal[", "function-", "constrained-")))
     name, given, where = _dotted(key), error["input"], source.place(key)
     if error["type"] == "extra_forbidden":
         known = _fields(kind, key[:-1])
         guess = did_you_mean(str(key[-1]), known)
-        return Problem(
-            f"{name}: no such key", f"did you mean {guess}?" if guess else f"known here: {', '.join(known)}", where
-        )
+        fix = f"did you mean {guess}?" if guess else f"known here: {', '.join(known)}"
+        return Problem(f"{name}: no such key", fix, where)
     if error["type"] == "missing":
         return Problem(f"{name}: missing", f"add {name}, here or as {name}=...", where)
     message = error["msg"][:1].lower() + error["msg"][1:]
@@ -208,7 +201,7 @@ def _explain(error: dict[str, Any], kind: type[Recipe], source: Source) -> Probl
 
 
 def _fields(kind: type[BaseModel], key: Key) -> list[str]:
-    """Names of the keys of the section at `key` below a model class; for a union, of all its members."""
+    """Return the names of the keys of the section at `key` in a recipe class; for a union, of all its members."""
     classes: list[type[BaseModel]] = [kind]
     for part in key:
         annotations = [c.model_fields[part].annotation for c in classes if part in c.model_fields]

@@ -1,4 +1,4 @@
-"""Writing so that a reader, or a crash, never finds half a file: write beside the target, then rename over it."""
+"""Atomic writes: a temporary file or folder next to the target, then a rename, so nobody ever reads half a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by a file holding `data`; the old file stays whole until the new one is on the disk."""
+    """Replace `path` by a file with these bytes; the old file stays complete until the new one is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -23,7 +23,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)  # mkstemp gives 0600; a run is to be read by others too
+        Path(name).chmod(0o644)  # mkstemp gives 0600, but other users may read a run
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -31,7 +31,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by a UTF-8 file holding `text`."""
+    """Replace `path` by a UTF-8 file with this text."""
     write_bytes(path, text.encode())
 
 
@@ -41,7 +41,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
-    """JSON text; a number that JSON has no form for, an infinity or a NaN, becomes null."""
+    """Return a value as JSON text; NaN and infinities, which JSON cannot hold, become null."""
     return json.dumps(_finite(value), indent=indent, ensure_ascii=False, default=str)
 
 
@@ -55,17 +55,17 @@ def _finite(value: Any) -> Any:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Fill a temporary folder that becomes `path` when the block ends without an error.
+    """Yield a temporary folder to fill; it becomes `path` when the block ends without an error.
 
-    Where another process has made `path` meanwhile, theirs stays and ours is dropped: both hold the same.
+    If another process has made `path` in the meantime, its folder stays and ours is dropped: both hold the same.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     building.chmod(0o755)
     try:
         yield building
-        for inside in building.rglob("*"):
-            to_disk(inside)
+        for entry in building.rglob("*"):
+            to_disk(entry)
         to_disk(building)
         try:
             building.rename(path)
@@ -78,7 +78,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def to_disk(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names, are on the disk: a rename must never publish a hole."""
+    """Wait until a file's bytes, or a folder's names, are on the disk, so that a rename never shows missing data."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

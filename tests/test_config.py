@@ -1,4 +1,4 @@
-"""A recipe is checked whole before anything runs, and every complaint says where and what to type."""
+"""A recipe is validated completely before anything runs, and every problem has its place and a fix."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from app import config
 from app.errors import ConfigError
+from app.schema import TextClassification
 
 GOOD = """\
 about: a test
@@ -50,7 +51,7 @@ def test_overrides_replace_values_and_are_read_as_yaml(tmp_path: Path) -> None:
         ["optimizer.lr=1e-3", "trainer.max_epochs=7", "trainer.compile=true", "data.test=x=y.tsv", "trainer.clip=null"],
     )
     assert (recipe.optimizer.lr, recipe.trainer.max_epochs, recipe.trainer.compile) == (1e-3, 7, True)
-    assert recipe.data.test == "x=y.tsv"
+    assert isinstance(recipe, TextClassification) and recipe.data.test == "x=y.tsv"
     assert recipe.trainer.clip is None
 
 
@@ -76,7 +77,7 @@ def test_all_problems_are_reported_at_once_with_their_places(tmp_path: Path) -> 
         ("optimizer.lr=.inf", "finite number"),
     ],
 )
-def test_a_wrong_override_is_named_as_it_was_typed(tmp_path: Path, override: str, expected: str) -> None:
+def test_a_wrong_override_is_quoted_in_the_error(tmp_path: Path, override: str, expected: str) -> None:
     assert expected in "\n".join(problems_of(tmp_path, GOOD, override))
 
 
@@ -93,7 +94,7 @@ def test_a_key_written_twice_is_refused(tmp_path: Path) -> None:
         ("about: no task\n", "task: missing"),
     ],
 )
-def test_what_is_no_recipe_is_said_so(tmp_path: Path, text: str, expected: str) -> None:
+def test_a_file_that_is_not_a_recipe_is_an_error(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in problems_of(tmp_path, text)[0]
 
 
@@ -102,7 +103,7 @@ def test_a_misspelt_recipe_gets_the_nearest_name() -> None:
         config.load("sentimant")
 
 
-def test_identity_depends_on_settings_and_not_on_how_they_were_said(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_settings_and_not_on_how_they_are_written(tmp_path: Path) -> None:
     plain = config.load(recipe_file(tmp_path, GOOD))
     spelt_out = config.load(recipe_file(tmp_path, GOOD + "seed: 1\n"))
     reworded = config.load(recipe_file(tmp_path, GOOD.replace("a test", "another line")))
@@ -112,7 +113,7 @@ def test_identity_depends_on_settings_and_not_on_how_they_were_said(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "expected"),
     [
         ("name: 2020-13-45", "name: YAML cannot read '2020-13-45'"),
         ("seed: !!strange 3", "seed: YAML cannot read '3'"),
@@ -121,15 +122,15 @@ def test_identity_depends_on_settings_and_not_on_how_they_were_said(tmp_path: Pa
         ("seed: &a [*a]", "an alias (*) stands inside its own anchor (&)"),
     ],
 )
-def test_what_yaml_itself_stumbles_over_is_a_problem_with_its_line(tmp_path: Path, line: str, said: str) -> None:
+def test_what_yaml_cannot_read_is_a_problem_with_its_place(tmp_path: Path, line: str, expected: str) -> None:
     (problem,) = problems_of(tmp_path, GOOD + line + "\n")
-    assert said in problem and "mine.yaml" in problem
+    assert expected in problem and "mine.yaml" in problem
 
 
-def test_an_override_that_looks_like_a_date_and_is_none_is_text(tmp_path: Path) -> None:
+def test_an_override_that_looks_like_a_date_but_is_not_one_is_text(tmp_path: Path) -> None:
     assert config.load(recipe_file(tmp_path, GOOD), ["about=2020-13-45"]).about == "2020-13-45"
 
 
-def test_a_beta_of_one_is_refused_before_an_optimizer_meets_it(tmp_path: Path) -> None:
+def test_a_beta_of_one_is_refused(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path, GOOD, "optimizer.betas=[0.9,1.0]")
     assert "optimizer.betas.1" in problem and "less than 1" in problem

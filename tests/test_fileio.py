@@ -1,4 +1,4 @@
-"""A folder that appears holds bytes that are on the disk, not promises of the page cache."""
+"""A new folder appears only when its bytes are on the disk, and JSON never holds NaN."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from app import fileio
 
 
-def test_every_file_is_on_the_disk_before_the_folder_has_its_name(
+def test_every_file_is_on_the_disk_before_the_folder_is_renamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []
@@ -29,6 +29,6 @@ def test_every_file_is_on_the_disk_before_the_folder_has_its_name(
     assert {"a.npy", "b.npy", "inner"} <= set(synced)
 
 
-def test_json_has_no_form_for_what_is_not_finite(tmp_path: Path) -> None:
+def test_numbers_that_are_not_finite_become_null_in_json(tmp_path: Path) -> None:
     fileio.write_json(tmp_path / "x.json", {"scores": [1.5, math.nan], "best": {"loss": -math.inf}})
     assert json.loads((tmp_path / "x.json").read_text()) == {"scores": [1.5, None], "best": {"loss": None}}

@@ -1,4 +1,4 @@
-"""What goes through a training step: a batch, and the data set it is cut from."""
+"""A batch of examples, and what a data set offers so that batches can be taken from it."""
 
 from __future__ import annotations
 
@@ -9,36 +9,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
+IGNORE_INDEX = -100  # label of a position that no loss counts; PyTorch's own default for `ignore_index`
 
-@dataclass  # not frozen: Lightning's FSDP converts a copy of it in place
+
+@dataclass  # not frozen: Lightning Fabric sets the fields of a copy to convert their precision
 class Batch:
     """Examples that go through the model together. B examples."""
 
     inputs: dict[str, Tensor]
     """The model's keyword arguments, each of B rows."""
     index: Tensor
-    """(B,) place of each example in its data set."""
+    """(B,) position of each example in its data set."""
     labels: Tensor | None = None
-    """(B, ...) what is to be predicted; None in predict."""
+    """(B, ...) the targets; None for `predict`."""
     useful: int = 0
     """Tokens (or pixels, points) that are not padding."""
     padded: int = 0
-    """The same with padding."""
+    """Tokens (or pixels, points) with padding included."""
     counted: int = 0
-    """Labels that a loss over tokens sums over, where they are fewer than the tokens."""
+    """Labels that a loss over tokens sums over, if they are fewer than the tokens; else 0."""
 
     def to(self, device: torch.device, **options: Any) -> Batch:
-        """The batch on a device; Lightning calls it. To a GPU it goes behind what that has still to do: waiting for the
-        copy would be waiting for the step before, at every step."""
+        """Return the batch on a device.
+
+        Copies to a GPU are asynchronous: a blocking copy would wait for the previous step, at every step.
+        """
         options.setdefault("non_blocking", device.type == "cuda")
         return self._each(lambda tensor: tensor.to(device, **options))
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory; torch's loader calls it."""
+        """Return the batch in page-locked memory; torch's DataLoader calls this."""
         return self._each(lambda tensor: tensor.pin_memory())
 
-    def emptied(self) -> Batch:
-        """The same with no examples."""
+    def empty(self) -> Batch:
+        """Return a batch with the same tensors of 0 rows."""
         return replace(self._each(lambda tensor: tensor[:0]), useful=0, padded=0, counted=0)
 
     def __len__(self) -> int:
@@ -51,11 +55,11 @@ class Batch:
 
 
 class DataSet(Protocol):
-    """Examples that can be cut into batches."""
+    """N examples, read a batch at a time."""
 
     @property
     def lengths(self) -> np.ndarray[Any, Any]:
-        """(N,) tokens of each example; ones where an example has no length."""
+        """(N,) tokens of each example; ones if examples have no length."""
         ...
 
     @property
@@ -66,5 +70,5 @@ class DataSet(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, indices: np.ndarray[Any, Any]) -> Batch:
-        """The batch of these examples."""
+        """Return the batch of these examples."""
         ...

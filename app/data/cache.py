@@ -1,6 +1,6 @@
-"""Arrays that are made once: kept in the cache under a key of what they were made from, and memory-mapped.
+"""Arrays that are computed once: kept in the cache under a key of what they were made from, and memory-mapped.
 
-A folder of them appears whole or not at all (`atomic.new_folder`), so an interrupted build leaves nothing behind.
+A folder of arrays appears whole or not at all (`fileio.new_folder`), so an interrupted build leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from app.paths import cache_folder
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def arrays(kind: str, key: str, names: Sequence[str], make: Callable[[], Sequence[Array]]) -> list[Array]:
-    """The arrays of these names under a key, made and put there where they are missing.
+def cached_arrays(kind: str, key: str, names: Sequence[str], make: Callable[[], Sequence[Array]]) -> list[Array]:
+    """Return the arrays of these names in the cache, after calling `make` and storing them if they are missing.
 
-    `key` is a sha256 of everything that decides what they hold. Raises DataError where they are there, but are not
-    whole or may not be read.
+    `key` is a sha256 of everything that decides their content. Raises DataError if they are in the cache but are
+    incomplete or cannot be read.
     """
     folder = cache_folder() / kind / key[:32]
     if not folder.is_dir():
@@ -32,5 +32,5 @@ def arrays(kind: str, key: str, names: Sequence[str], make: Callable[[], Sequenc
     try:
         return [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
     except (OSError, ValueError, EOFError) as error:  # EOFError: an empty file
-        what = f"what was kept of the data cannot be read: {error}"
+        what = f"the cached data cannot be read: {error}"
         raise DataError(Problem(what, f"remove it, and it is made again: rm -r {folder}", str(folder))) from error

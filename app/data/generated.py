@@ -1,4 +1,4 @@
-"""Points drawn from a known law: what the first recipes learn, so that the right answer is known."""
+"""Points drawn from a known law, for the first recipes: what they learn can be compared with the right answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.data.batch import Batch
 
 @dataclass(frozen=True)
 class Points:
-    """N points with a target each; a `DataSet`."""
+    """N points of F features with a target each; a `DataSet`."""
 
     features: Tensor
     """(N, F)"""
@@ -48,13 +48,13 @@ class Line:
 
 
 def linear_law(features: int, seed: int) -> Line:
-    """A law with weights and bias drawn from a standard normal."""
+    """Return a law with weights and bias drawn from a standard normal distribution."""
     random = torch.Generator().manual_seed(seed)
     return Line(torch.randn(features, generator=random), float(torch.randn((), generator=random)))
 
 
 def points_on(line: Line, examples: int, noise: float, seed: int) -> Points:
-    """Standard normal features, targets on the line plus normal noise of standard deviation `noise`."""
+    """Return points with standard normal features and targets on the line, plus normal noise of std `noise`."""
     random = torch.Generator().manual_seed(seed)
     features = torch.randn(examples, len(line.weight), generator=random)
     targets = features @ line.weight + line.bias + noise * torch.randn(examples, generator=random)
@@ -62,9 +62,9 @@ def points_on(line: Line, examples: int, noise: float, seed: int) -> Points:
 
 
 def two_clusters(middle: Tensor, examples: int, seed: int) -> Points:
-    """Points around `middle` (F,) with target 1 and around its mirror image with target 0, as many of each on average.
+    """Return points around `middle` (F,) with target 1 and around `-middle` with target 0, on average half each.
 
-    The spread is 1 in every direction.
+    Both clusters are normal with a standard deviation of 1 in every direction.
     """
     random = torch.Generator().manual_seed(seed)
     targets = torch.randint(0, 2, (examples, 1), generator=random).float()

@@ -16,9 +16,9 @@ from torch.amp.autocast_mode import autocast
 
 from app.config import to_yaml
 from app.data.batch import Batch
-from app.data.batching import Batches
+from app.data.batching import BatchSampler
 from app.finetune.session import Session
-from app.models.trimmed_embedding import parameter_counts
+from app.models.counts import count_parameters
 
 SAMPLED = 50  # batches that stand for an epoch in its means
 
@@ -50,7 +50,7 @@ def plan_of(session: Session) -> Plan:
     """Return the cost of a prepared training. Runs one forward pass on the CPU."""
     model, accumulate = session.model, session.recipe.trainer.accumulate
     sizes = [(p.numel(), p.element_size(), p.requires_grad) for p in model.parameters()]
-    parameters, trainable = parameter_counts(model)
+    parameters, trainable = count_parameters(model)
     buffers = sum(b.numel() * b.element_size() for b in model.buffers())
     gradients = sum(count * size for count, size, trained in sizes if trained)
     chosen = _chosen_batches(session)
@@ -117,7 +117,7 @@ def summary(plan: Plan) -> dict[str, Any]:
 
 def _chosen_batches(session: Session) -> list[np.ndarray[Any, Any]]:
     batches = session.train_loader.sampler
-    assert isinstance(batches, Batches)
+    assert isinstance(batches, BatchSampler)
     return list(batches)
 
 

@@ -19,8 +19,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from app.data.batch import Batch, DataSet
-from app.data.batching import Batches, Cut, loader
-from app.data.gather import all_of
+from app.data.batching import BatchSampler, BatchSpec, loader
+from app.data.reading import read_all
 from app.errors import ConfigError, Problem
 from app.finetune.distributed.processes import this_rank
 from app.finetune.engine import rng
@@ -114,8 +114,8 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
     model = task.model()
     rng.seed((recipe.seed + rank.rank) % 2**32)  # each process must draw other dropout masks
     fabric = build_fabric(recipe, precision)
-    cut = Cut(settings.batch_size, settings.batch_tokens, True, recipe.seed)
-    batches = Batches(splits.train.lengths, cut, rank.rank, rank.world_size)
+    cut = BatchSpec(settings.batch_size, settings.batch_tokens, True, recipe.seed)
+    batches = BatchSampler(splits.train.lengths, cut, rank.rank, rank.world_size)
     steps = total_steps(recipe, len(batches))
     on_gpu = fabric.device.type == "cuda"
     run = new_run(splits) if new_run else None
@@ -139,7 +139,7 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
 
 def read_splits(task: Task[Any]) -> Splits:
     """Return the data of a recipe, encoded. Raises DataError with the problems of every split."""
-    train, dev, test = all_of(partial(task.data, split) for split in get_args(Split))
+    train, dev, test = read_all(partial(task.data, split) for split in get_args(Split))
     assert train is not None and dev is not None  # the schema asks for both
     return Splits(train, dev, test)
 

@@ -18,7 +18,7 @@ from app.finetune.engine.loop import TrainingLoop
 from app.finetune.engine.resume import restart
 from app.finetune.session import Session, prepare
 from app.finetune.tasks.base import Scores, Splits
-from app.models.trimmed_embedding import parameter_counts
+from app.models.counts import count_parameters
 from app.runs import curves, folder, manifest, records, report
 from app.runs.disk import writing
 from app.runs.folder import Run
@@ -109,7 +109,7 @@ def run_to_end(session: Session, checkpoint: Path | None) -> Finished:
 
 def describe(session: Session) -> str:
     """Return one line about what is going to be trained, on what."""
-    parameters, _ = parameter_counts(session.model)
+    parameters, _ = count_parameters(session.model)
     on_gpu = session.fabric.device.type == "cuda"
     device = torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads"
     examples = f"{len(session.splits.train):,} {session.task.unit}"

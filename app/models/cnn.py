@@ -1,12 +1,12 @@
-"""A small convolutional network for images of one known size, of any number of pixels and colours.
+"""A small convolutional network for square images of any size, fixed when the model is built, grey or in colour.
 
     conv 3x3 - ReLU - pool      C_in -> width      side -> side / 2
     conv 3x3 - ReLU - pool      width -> 2 width   side / 2 -> side / 4
     linear - ReLU - dropout     2 width x (side / 4)² -> hidden
     linear                      hidden -> classes
 
-The fully connected layers are made for the size; an adaptive pool would take any, but its backward is not deterministic
-on a GPU.
+The fully connected layers fit one image size. An adaptive pool would accept any, but its backward pass is not
+deterministic on a GPU.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ POOL = 2
 
 @dataclass(frozen=True)
 class CNNConfig:
-    """Sizes of a network."""
+    """Sizes of a CNN."""
 
     channels: int
     """1 for grey, 3 for colour."""
@@ -35,7 +35,7 @@ class CNNConfig:
 
     @property
     def pooled(self) -> int:
-        """Side of what the fully connected layers see: an odd side is rounded up by each pool."""
+        """Side of the input of the fully connected layers; each pool halves it and rounds up."""
         return _halved(_halved(self.side))
 
 
@@ -52,7 +52,7 @@ class CNN(nn.Module):
         self.classes = nn.Linear(config.hidden, config.classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels (B, channels, side, side) around 0 -> logits (B, classes)."""
+        """Pixels (B, channels, side, side) from -1 to 1 -> logits (B, classes)."""
         x = F.max_pool2d(F.relu(self.first(pixels)), POOL, ceil_mode=True)
         x = F.max_pool2d(F.relu(self.second(x)), POOL, ceil_mode=True)
         x = self.dropout(F.relu(self.hidden(x.flatten(1))))
@@ -61,9 +61,10 @@ class CNN(nn.Module):
 
 
 def flops_per_image(config: CNNConfig) -> int:
-    """Floating-point operations of one forward and backward pass an image.
+    """Return the floating-point operations of a forward and backward pass for one image.
 
-    6 for each multiply-add of the forward pass: 2 there, 4 backward; a convolution does its kernel at each pixel.
+    6 for each multiply-add of the forward pass: 2 forward and 4 backward. A convolution applies its kernel at each
+    pixel. Biases, ReLU and pooling are left out.
     """
     first = KERNEL**2 * config.channels * config.width * config.side**2
     second = KERNEL**2 * config.width * 2 * config.width * _halved(config.side) ** 2

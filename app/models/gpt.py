@@ -1,11 +1,11 @@
-"""A GPT-2 decoder for PyTorch 2.0, from the tokens to the logits or the loss.
+"""A GPT-2 decoder for PyTorch 2.0, from token ids to logits or the loss.
 
     model = GPT(GPTConfig(vocab_size=65, context=64, layers=4, heads=4, width=128))
     logits = model(ids)              # (B, T) int64 -> (B, T, V)
-    loss = model(ids, targets)       # summed cross-entropy, so that the caller can weigh it by tokens
+    loss = model(ids, targets)       # summed cross-entropy, for the caller to divide by the tokens
 
 Shapes: B sequences, T positions, C width, H heads, D = C / H, V tokens in the vocabulary, L layers. The parameters have
-OpenAI's shapes, so `gpt_weights` moves them to and from a Hugging Face folder without loss.
+OpenAI's shapes, so `gpt_weights` converts them to and from a Hugging Face folder without loss.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from app.errors import ModelError, Problem
 
-# Tensor cores are fed at full rate where every row is a multiple of 128 bytes (NVIDIA, Matrix Multiplication
-# Background: 64 elements of 16 bits on the A100), so the 50,257 columns of GPT-2's logits are computed as 50,304.
+# Tensor cores run at full rate if every row is a multiple of 128 bytes (NVIDIA, Matrix Multiplication Background:
+# 64 elements of 16 bits on the A100), so the 50,257 columns of GPT-2's logits are computed as 50,304.
 TENSOR_CORE_ROWS = 64
 
 Activation = Literal["gelu_new", "gelu"]
@@ -28,7 +28,7 @@ Activation = Literal["gelu_new", "gelu"]
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """Sizes of a model. Raises ModelError, with every problem at once, when they do not fit together."""
+    """Sizes of a model. Raises ModelError with every problem if they do not fit together."""
 
     vocab_size: int
     context: int  # longest sequence: the number of learned positions
@@ -37,7 +37,7 @@ class GPTConfig:
     width: int
     dropout: float = 0.0
     activation: Activation = "gelu_new"
-    """gelu_new: OpenAI's, by a tanh; gelu: by the error function, which a CPU computes three times as fast."""
+    """gelu_new: OpenAI's approximation by tanh; gelu: by the error function, three times as fast on a CPU."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -61,20 +61,20 @@ class GPTConfig:
 
 
 class Cache:
-    """Keys and values of the positions that a model has already read, for generating one token at a time.
+    """Keys and values of the positions that a model has already read, to generate one token at a time.
 
-    The tensors are allocated once for `context` positions, (B, H, context, D) a layer, and written in place; `length`
-    says how many of the positions hold something.
+    The tensors, (B, H, context, D) for each layer, are allocated once and written in place; the first `length`
+    positions are filled.
     """
 
     def __init__(self, config: GPTConfig, batch: int, like: Tensor) -> None:
-        """An empty cache for `batch` sequences, of the device and dtype of `like`."""
+        """Make an empty cache for `batch` sequences, with the device and dtype of `like`."""
         shape = (batch, config.heads, config.context, config.width // config.heads)
         self.layers = [(like.new_empty(shape), like.new_empty(shape)) for _ in range(config.layers)]
         self.length = 0
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write key and value (B, H, T, D) behind `length`; return what the layer holds then, (B, H, length + T, D)."""
+        """Write key and value (B, H, T, D) at position `length`; return the layer's, (B, H, length + T, D)."""
         end = self.length + key.shape[2]
         keys, values = self.layers[layer]
         keys[:, :, self.length : end] = key
@@ -105,14 +105,14 @@ class Attention(nn.Module):
             key,
             value,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=T > 1,  # a single position sees all that the cache holds
+            is_causal=T > 1,  # a single position attends to the whole cache
         )
         out: Tensor = self.out(y.transpose(1, 2).reshape(B, T, C))
         return out
 
 
 class Block(nn.Module):
-    """Pre-norm residual block: attention, then a two-layer perceptron four times as wide."""
+    """Pre-norm residual block: attention, then a two-layer perceptron with 4 C hidden units."""
 
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """Token and position embeddings, L blocks, a final norm, and a head that is the token embedding again."""
+    """Token and position embeddings, L blocks, a final norm, and a head tied to the token embedding."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -146,34 +146,35 @@ class GPT(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """GPT-2's: N(0, 0.02), zero biases, and the 2L projections into the residual stream scaled by 1/sqrt(2L).
+        """Initialise as GPT-2: N(0, 0.02), zero biases, the 2L projections into the residual stream times 1/sqrt(2L).
 
-        Radford et al. 2019, section 2.3, so that the variance of the sum does not grow with the depth.
+        The factor keeps the variance of the residual stream from growing with depth (Radford et al. 2019, section 2.3).
         """
         residual = 0.02 / math.sqrt(2 * self.config.layers)
         for name, parameter in self.named_parameters():
             if name.endswith(".bias"):
                 nn.init.zeros_(parameter)
-            elif "norm" not in name:  # norms start at one, as LayerNorm makes them
+            elif "norm" not in name:  # LayerNorm already starts at one
                 into_residual = name.endswith(("attention.out.weight", "mlp_out.weight"))
                 nn.init.normal_(parameter, std=residual if into_residual else 0.02)
 
     def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
         """Token ids (B, T), T <= context -> logits (B, T, V), or with targets (B, T) their summed cross-entropy.
 
-        Targets of -100, PyTorch's `ignore_index`, count nothing. The loss is part of the graph, so that a compiler
-        fuses the softmax over V, the largest tensor of the step, with the head.
+        Targets of -100, PyTorch's default `ignore_index`, are left out of the sum. The loss is part of the model so
+        that the compiler can fuse the softmax over V, the largest tensor of the step, with the head. Raises ValueError
+        if T is more than the context.
         """
         logits = self._head(self._hidden(ids))
         if targets is None:
             return logits
-        flat = logits.view(-1, logits.shape[-1]).float()  # in bf16 the softmax over 50,000 tokens loses its tail
+        flat = logits.view(-1, logits.shape[-1]).float()  # in bf16, the softmax over 50,000 tokens loses its tail
         return F.cross_entropy(flat, targets.view(-1), reduction="sum")
 
     def next_logits(self, ids: Tensor, cache: Cache) -> Tensor:
-        """Read ids (B, T) behind what the cache holds and return the logits of the token after them, (B, V).
+        """Read ids (B, T) after the cached positions; return the next token's logits (B, V). The cache grows by T.
 
-        T is 1, or anything while the cache is empty; the cache grows by T and may not pass the context.
+        Raises ValueError if the cache is not empty and T is not 1, or if the cache would grow beyond the context.
         """
         if cache.length and ids.shape[1] > 1:
             raise ValueError("a cache that holds something takes one position at a time")
@@ -203,18 +204,18 @@ class GPT(nn.Module):
 
 
 def parameter_count(config: GPTConfig) -> int:
-    """Parameters of a model; the head is tied to the token embedding and counts once."""
+    """Return the number of parameters of a model; the head is tied to the token embedding and counts once."""
     C = config.width
     block = 12 * C * C + 13 * C  # qkv 3C²+3C, out C²+C, mlp 8C²+5C, two norms 4C
     return (config.vocab_size + config.context) * C + config.layers * block + 2 * C
 
 
 def flops_per_token(config: GPTConfig, length: int) -> int:
-    """Floating-point operations of one forward and backward pass a token, in sequences of `length` tokens.
+    """Return the floating-point operations of a forward and backward pass for one token of a sequence of `length`.
 
-    6 N + 12 L H D T, Chowdhery et al. 2022 (PaLM), appendix B. N is the parameters that multiply: all but the position
-    table; the token table does, as the head. The masked half of the attention is counted, as in the paper, though a
-    kernel may skip it: so figures compare.
+    6 N + 12 L H D T, from Chowdhery et al. 2022 (PaLM), appendix B. N is the parameters in matrix products: all but the
+    position table; the token table is one, as the head. The masked half of the attention counts, as in the paper,
+    although a kernel may skip it, so that figures can be compared with others.
     """
     multiplied = parameter_count(config) - config.context * config.width
     return 6 * multiplied + 12 * config.layers * config.width * length

@@ -1,7 +1,7 @@
-"""Hugging Face GPT-2 folders, config.json and model.safetensors, in and out of our own `GPT`.
+"""Read and write Hugging Face GPT-2 folders (config.json and model.safetensors) for our own `GPT`.
 
-OpenAI's layers are "Conv1D", a linear map whose matrix is stored (in, out) where PyTorch's nn.Linear has (out, in), so
-four matrices a block are transposed on the way. The head is the token embedding and is not stored.
+OpenAI's layers are "Conv1D", a linear map whose matrix is stored as (in, out), but nn.Linear stores (out, in). So four
+matrices of each block are transposed. The head is tied to the token embedding and is not stored.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from app.errors import ModelError, Problem
 from app.models.gpt import GPT, Activation, GPTConfig
 
 WEIGHTS = "model.safetensors"
-PREFIX = "transformer."  # in what GPT2LMHeadModel saves; OpenAI's own upload goes without
+PREFIX = "transformer."  # of the names that GPT2LMHeadModel saves; OpenAI's own upload has none
 BUFFERS = (".attn.bias", ".attn.masked_bias")  # the causal mask, which older releases of transformers stored
 
-# Our name of a part to theirs. Each is a whole word between dots.
+# Our name of a part to theirs. Each is whole between dots.
 PARTS = {
     "tokens": "wte",
     "positions": "wpe",
@@ -43,8 +43,8 @@ TRANSPOSED = ("attention.qkv.weight", "attention.out.weight", "mlp_in.weight", "
 
 ACTIVATIONS: dict[str, Activation] = {"gelu_new": "gelu_new", "gelu_pytorch_tanh": "gelu_new", "gelu": "gelu"}
 
-# Settings of a GPT2Config that change what the weights mean, and the values of each that GPT can follow. A missing one
-# is transformers' default, which is the first.
+# Settings of a GPT2Config that change what the weights mean, and the values that `GPT` supports. The first value is
+# transformers' default, which holds if the setting is missing.
 FIXED = {
     "model_type": ("gpt2",),
     "activation_function": tuple(ACTIVATIONS),
@@ -67,9 +67,9 @@ ANY_MODEL = "use the recipe causal-lm, which runs any transformers model"
 
 
 def read_gpt2_config(folder: Path, dropout: float | None = None) -> GPTConfig:
-    """Sizes of the GPT-2 in a folder; `dropout` replaces the one it was trained with.
+    """Return the sizes of the GPT-2 in a folder; `dropout` replaces the rate it was trained with.
 
-    Raises ModelError, with every setting that `GPT` cannot follow.
+    Raises ModelError naming every setting that `GPT` does not support.
     """
     path = folder / "config.json"
     try:
@@ -79,15 +79,15 @@ def read_gpt2_config(folder: Path, dropout: float | None = None) -> GPTConfig:
     except (OSError, ValueError) as error:
         raise ModelError(Problem(f"config.json cannot be read: {error}", A_GPT2, str(folder))) from error
     problems = [
-        Problem(f"{name} is {values[name]!r}; our GPT-2 knows {accepted}", ANY_MODEL, str(path))
+        Problem(f"{name} is {values[name]!r}; our GPT-2 supports {accepted}", ANY_MODEL, str(path))
         for name, accepted in FIXED.items()
         if name in values and values[name] not in accepted
     ]
-    trained_with = values.get("resid_pdrop", 0.1)  # transformers' default, as is gelu_new
+    trained_with = values.get("resid_pdrop", 0.1)  # 0.1 and gelu_new below are transformers' defaults
     if not isinstance(trained_with, (int, float)):
-        problems.append(Problem(f"resid_pdrop is {trained_with!r}, no number", A_GPT2, str(path)))
+        problems.append(Problem(f"resid_pdrop is {trained_with!r}, not a number", A_GPT2, str(path)))
     missing = [name for name in SIZES.values() if not isinstance(values.get(name), int)]
-    problems += [Problem(f"{name} is missing or no whole number", A_GPT2, str(path)) for name in missing]
+    problems += [Problem(f"{name} is missing or not an integer", A_GPT2, str(path)) for name in missing]
     if not missing and values.get("n_inner") not in (None, 4 * values["n_embd"]):
         problems.append(Problem(f"n_inner is {values['n_inner']}, not 4 x n_embd", ANY_MODEL, str(path)))
     if problems:
@@ -100,10 +100,9 @@ def read_gpt2_config(folder: Path, dropout: float | None = None) -> GPTConfig:
 
 
 def load_gpt2(folder: Path, dropout: float | None = None) -> GPT:
-    """The GPT-2 in a folder, in float32, in evaluation mode.
+    """Return the GPT-2 in a folder, in float32 and in evaluation mode.
 
-    Raises ModelError naming every tensor that is missing, unexpected or of another shape, or a file that cannot be
-    read.
+    Raises ModelError naming each tensor that is missing, unexpected or of another shape, or a file that cannot be read.
     """
     model = GPT(read_gpt2_config(folder, dropout))
     state = model.state_dict()  # shares its storage with the parameters
@@ -122,9 +121,10 @@ def load_gpt2(folder: Path, dropout: float | None = None) -> GPT:
 
 
 def save_gpt2(model: GPT, folder: Path, stop_token: int | None = None) -> None:
-    """Write config.json and model.safetensors, float32, as GPT2LMHeadModel.from_pretrained reads them.
+    """Write config.json and model.safetensors in float32, as GPT2LMHeadModel.from_pretrained reads them.
 
-    `stop_token` is the id that ends a text, where the tokenizer has one. Each file appears whole or not at all.
+    `stop_token` is the id of the token that ends a text, if the tokenizer has one. Each file appears whole or not at
+    all.
     """
     sizes = {theirs: getattr(model.config, ours) for ours, theirs in SIZES.items()}
     drops = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), model.config.dropout)
@@ -152,14 +152,14 @@ def save_gpt2(model: GPT, folder: Path, stop_token: int | None = None) -> None:
 
 
 def hugging_face_name(name: str) -> str:
-    """blocks.3.attention.qkv.weight -> h.3.attn.c_attn.weight."""
+    """Return transformers' name of one of our tensors: blocks.3.attention.qkv.weight -> h.3.attn.c_attn.weight."""
     for ours, theirs in PARTS.items():
         name = re.sub(rf"(^|\.){re.escape(ours)}(?=\.)", rf"\g<1>{theirs}", name)
     return name
 
 
 def _stored(folder: Path, files: ExitStack) -> dict[str, Any]:
-    """Tensors by name, read when sliced, from one safetensors file or from the shards that an index names."""
+    """Return lazy tensors by name, from one safetensors file or from the shards that an index names."""
     index = folder / f"{WEIGHTS}.index.json"
     try:
         names = sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.is_file() else [WEIGHTS]
@@ -176,12 +176,12 @@ def _check(stored: Mapping[str, Any], state: Mapping[str, Tensor], folder: Path)
         hugging_face_name(name): list(value.t().shape if name.endswith(TRANSPOSED) else value.shape)
         for name, value in state.items()
     }
-    where, again = str(folder), "take config.json and the weights from one place"
-    problems = [Problem(f"missing tensor {name}", again, where) for name in expected if name not in stored]
-    problems += [Problem(f"unexpected tensor {name}", again, where) for name in stored if name not in expected]
+    where, fix = str(folder), "take config.json and the weights from the same model"
+    problems = [Problem(f"missing tensor {name}", fix, where) for name in expected if name not in stored]
+    problems += [Problem(f"unexpected tensor {name}", fix, where) for name in stored if name not in expected]
     for name, shape in expected.items():
         if name in stored and stored[name].get_shape() != shape:
-            what = f"tensor {name} has shape {stored[name].get_shape()} where config.json says {shape}"
-            problems.append(Problem(what, again, where))
+            what = f"tensor {name} has shape {stored[name].get_shape()}, but config.json says {shape}"
+            problems.append(Problem(what, fix, where))
     if problems:
         raise ModelError(*problems)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class LinearModel(nn.Module):
-    """A linear map; starts at zero, so that training from any seed walks the same road."""
+    """A linear map. It starts at zero, so that training takes the same path from any seed."""
 
     def __init__(self, features: int, outputs: int = 1) -> None:
         super().__init__()
@@ -15,6 +15,6 @@ class LinearModel(nn.Module):
         nn.init.zeros_(self.map.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, F) to (B, outputs)."""
+        """(B, F) -> (B, outputs)."""
         out: Tensor = self.map(features)
         return out

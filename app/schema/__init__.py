@@ -1,10 +1,10 @@
-"""What a recipe may say: one class for each section, one `Recipe` for each task.
+"""The keys and values of a recipe: one class for each section, one `Recipe` for each task.
 
-The docstrings of the fields are what `app recipes --schema` prints.
+`app recipes --schema` prints the docstrings of the fields.
 """
 
 from app.schema.data import Generated, LabelledImages, RunningText, TaggedFiles, TextFiles
-from app.schema.models import GPT, Adapted, CausalLM, Freeze, Linear, Lora, Pretrained, SmallCNN
+from app.schema.models import GPT, AdaptableModel, CausalLM, Freeze, Linear, Lora, Pretrained, SmallCNN
 from app.schema.recipes import (
     RECIPES,
     AnyRecipe,
@@ -24,7 +24,7 @@ from app.schema.training import Optimizer, Schedule, Trainer
 __all__ = [
     "GPT",
     "RECIPES",
-    "Adapted",
+    "AdaptableModel",
     "AnyRecipe",
     "CausalLM",
     "CausalLanguageModel",

@@ -1,4 +1,4 @@
-"""Sections about data, one class for each kind."""
+"""The `data` sections, one class for each kind of data."""
 
 from __future__ import annotations
 
@@ -6,72 +6,73 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from app.schema.section import NotNegative, Section
+from app.schema.section import NonNegative, Section
 
 
 class Generated(Section):
-    """Points drawn from a known law, so that the answer is known."""
+    """Points drawn from a known law, so that the right answer is known."""
 
     examples: PositiveInt = 1000
     features: PositiveInt = 3
-    noise: NotNegative = 0.1
-    """Standard deviation of what is added to each target (regression)."""
+    noise: NonNegative = 0.1
+    """Standard deviation of the noise added to each target (linear regression only)."""
 
 
 class TextFiles(Section):
-    """Texts with one label each: .tsv, .csv or .jsonl, `hub:OWNER/NAME:SPLIT`, or `shipped:` for the package's own."""
+    """Texts with one label each: .tsv, .csv or .jsonl files, `hub:OWNER/NAME:SPLIT`, or `shipped:` files."""
 
     train: str
     dev: str
     test: str | None = None
     text: str = "text"
-    """Column of the text, where the file names its columns; without a header the first is the text."""
+    """Column of the text if the file has a header; without one, the text is the first column."""
     label: str = "label"
+    """Column of the label if the file has a header; without one, the label is the second column."""
     max_length: PositiveInt = 256
-    """Tokens of a text that are kept; no more than the model can read."""
+    """Longer texts are cut to this many tokens, or to the model's longest input if that is less."""
 
 
 class TaggedFiles(Section):
     """Sentences with a tag for each word: CoNLL columns, .jsonl, `hub:OWNER/NAME:SPLIT`, or `shipped:` files.
 
-    The tags are IOB1, IOB2, IOBES or BILOU, each file in one of them.
+    The tags of a file are IOB1, IOB2, IOBES or BILOU.
     """
 
     train: str
     dev: str
     test: str | None = None
     tokens: str = "tokens"
-    """Key of the list of words in .jsonl."""
+    """Key of the list of words in .jsonl files."""
     tags: str = "tags"
-    """Key of the list of tags in .jsonl."""
+    """Key of the list of tags in .jsonl files."""
     max_length: PositiveInt = 256
-    """Tokens that are read at a time, no more than the model can; a longer sentence is read in overlapping windows."""
+    """Longer sentences are read in overlapping windows of so many tokens, or of the model's longest input if less."""
 
 
 class RunningText(Section):
-    """Text to continue: a text file, or .jsonl, .tsv or .csv with one document a row; `shipped:` is in the package."""
+    """Running text: a text file, or a .jsonl, .tsv or .csv file with one document a row; `shipped:` files too."""
 
     train: str
     dev: str | None = None
     """Unset: the last tenth of train."""
     test: str | None = None
     text: str = "text"
-    """Where the documents are in a .jsonl, .tsv or .csv file."""
+    """Key or column of the documents in a .jsonl, .tsv or .csv file."""
     length: PositiveInt | None = None
-    """Tokens of an example; unset is the model's whole context."""
+    """Tokens of an example; unset: the model's whole context."""
     stride: PositiveInt | None = None
-    """Tokens between the starts of two training examples; unset is their length, 1 is every window there is."""
+    """Tokens between the starts of two training examples; unset: their length; 1: every window of the text."""
 
 
 class LabelledImages(Section):
-    """Images: `digits` (scikit-learn's), `torchvision:MNIST` and the like, or a folder with a folder for each class."""
+    """Images: `digits` (scikit-learn's), `torchvision:MNIST` and the like, or a folder with one folder per class."""
 
     train: str = "digits"
     dev: str | None = None
     """Unset: a tenth of train."""
     test: str | None = None
-    """Unset: a fifth of train. With torchvision the same name gives its test images."""
+    """Unset: a fifth of train. The name of a torchvision set stands for its test images here."""
     side: Annotated[int, Field(ge=1, le=4096)] = 8
-    """Images are made square, of this many pixels a side."""
+    """Images are resized to squares with this many pixels a side."""
     channels: Literal[1, 3] = 1
     """1: grey; 3: colour."""

@@ -1,4 +1,4 @@
-"""Sections about models, one class for each kind."""
+"""The `model` sections, one class for each kind of model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from typing_extensions import Self
 
-from app.schema.section import Section, Share
+from app.schema.section import Fraction, Section
 
 
 class Linear(Section):
@@ -17,29 +17,29 @@ class Linear(Section):
 
 
 class Freeze(Section):
-    """What of a model is not trained."""
+    """The parts of a model that are not trained."""
 
     names: tuple[str, ...] = ()
-    """Names of parameters or modules; `*` stands for anything."""
+    """Names of parameters or modules; `*` matches anything."""
     layers: Annotated[int, Field(ge=0)] = 0
-    """The embeddings and this many of the lowest layers."""
+    """Freeze the embeddings and this many of the lowest layers."""
     gradual: PositiveInt | None = None
-    """Train the head first, and every this many optimizer steps one layer more, from the top down."""
+    """Train the head first, then one more layer every this many optimizer steps, from the top down."""
 
 
 class Lora(Section):
-    """Low-rank matrices beside frozen weights (Hu et al. 2021); added into them when the model is saved."""
+    """LoRA (Hu et al. 2021): low-rank matrices next to frozen weights, added to the weights in the saved model."""
 
     rank: PositiveInt = 8
     alpha: PositiveFloat = 16.0
-    """The product counts alpha / rank times."""
-    dropout: Share = 0.0
+    """The product of the matrices is multiplied by alpha / rank."""
+    dropout: Fraction = 0.0
     targets: tuple[str, ...] = ()
-    """Last parts of the names of the modules; unset is peft's choice for the architecture, its attention."""
+    """Last parts of the names of the modules; unset: peft's choice for the architecture, in its attention."""
 
 
-class Adapted(Section):
-    """How much of a transformers model is trained."""
+class AdaptableModel(Section):
+    """A model that can be trained in part: frozen layers, or LoRA."""
 
     freeze: Freeze = Freeze()
     lora: Lora | None = None
@@ -47,67 +47,67 @@ class Adapted(Section):
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.lora and self.freeze.gradual:
-            raise ValueError("lora freezes the layers that freeze.gradual would wake: choose one of the two")
+            raise ValueError("lora freezes the layers that freeze.gradual would train: choose one of the two")
         return self
 
 
-class Pretrained(Adapted):
-    """A transformers model: a name in the project's list, a hub id, or a local folder."""
+class Pretrained(AdaptableModel):
+    """A transformers model: one of the project's catalogue, a hub id, or a local folder."""
 
     kind: Literal["pretrained"] = "pretrained"
     name: str
     revision: str | None = None
-    """Commit of the hub's repository."""
+    """Commit of the hub repository."""
     pretrained: bool = True
     """false: the same architecture with random weights."""
-    dropout: Share | None = None
-    """Replaces the model's own dropout everywhere."""
+    dropout: Fraction | None = None
+    """Replaces all dropout rates of the model."""
     head: Literal["kept", "new"] = "kept"
-    """new: start with a random head even where the weights bring one, of another task perhaps."""
+    """new: start with a random head even if the weights have one, for example of another task."""
 
 
-class GPT(Adapted):
-    """Our own GPT-2: OpenAI's weights, or a model from nothing of any size."""
+class GPT(AdaptableModel):
+    """Our own GPT-2: OpenAI's weights, or random weights in any size."""
 
     kind: Literal["gpt"] = "gpt"
     name: str | None = None
     """Folder or hub id of GPT-2 weights."""
     revision: str | None = None
-    """Commit of the hub's repository."""
+    """Commit of the hub repository."""
     pretrained: bool = False
-    """true: start from the weights of `name`; false: from random ones."""
+    """true: start from the weights of `name`; false: from random weights."""
     layers: PositiveInt | None = None
     """Unset, like the other sizes: 12 layers, 12 heads, width 768, context 1024, or those of the weights."""
     heads: PositiveInt | None = None
     width: PositiveInt | None = None
     context: PositiveInt | None = None
-    """Longest sequence that the model can read."""
-    dropout: Share | None = None
-    """Unset: that of the weights, 0 for a model from nothing."""
+    """Longest sequence that the model can read, in tokens."""
+    dropout: Fraction | None = None
+    """Unset: that of the weights; 0 for random weights."""
     tokenizer: str = "auto"
     """characters, bpe (learned from data.train), or a folder or hub id; auto: that of the weights, else bpe."""
     vocab_size: PositiveInt = 4096
-    """Most tokens that bpe learns."""
+    """Size of the vocabulary that bpe learns, at most."""
 
 
-class CausalLM(Adapted):
-    """Any causal language model of transformers: one with weights, or one from nothing by its configuration."""
+class CausalLM(AdaptableModel):
+    """Any causal language model of transformers: with weights, or with random weights from a configuration."""
 
     kind: Literal["causal-lm"] = "causal-lm"
     name: str | None = None
     """Folder or hub id."""
     revision: str | None = None
-    """Commit of the hub's repository."""
+    """Commit of the hub repository."""
     pretrained: bool = True
     """false: the same architecture with random weights."""
     config: dict[str, str | int | float | bool] | None = None
-    """Instead of a name: transformers' own settings, `model_type` among them, for a model from nothing."""
-    dropout: Share | None = None
-    """Replaces the model's own dropout everywhere."""
+    """Instead of a name: transformers' own settings, including `model_type`, for a model with random weights."""
+    dropout: Fraction | None = None
+    """Replaces all dropout rates of the model."""
     tokenizer: str = "auto"
     """characters, bpe (learned from data.train), or a folder or hub id; auto: that of the model, else bpe."""
     vocab_size: PositiveInt = 4096
-    """Most tokens that bpe learns."""
+    """Size of the vocabulary that bpe learns, at most."""
 
 
 class SmallCNN(Section):
@@ -118,5 +118,5 @@ class SmallCNN(Section):
     """Channels of the first convolution; the second has twice as many."""
     hidden: PositiveInt = 128
     """Width of the first fully connected layer."""
-    dropout: Share = 0.0
+    dropout: Fraction = 0.0
     """Before the last layer."""

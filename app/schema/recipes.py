@@ -1,4 +1,4 @@
-"""A whole recipe for each task. To add one: subclass `Recipe` with its `task`, `model`, `data`, and list it below."""
+"""The recipe of each task. To add one, subclass `Recipe` with its `task`, `model` and `data`, and add it to RECIPES."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import Field
 
 from app.schema.data import Generated, LabelledImages, RunningText, TaggedFiles, TextFiles
-from app.schema.models import GPT, Adapted, CausalLM, Freeze, Linear, Pretrained, SmallCNN
+from app.schema.models import GPT, AdaptableModel, CausalLM, Freeze, Linear, Pretrained, SmallCNN
 from app.schema.section import Section
 from app.schema.training import Optimizer, Schedule, Trainer
 
 
 class Recipe(Section):
-    """A whole training job. What a task adds is in the subclasses."""
+    """A training job. Each task has its subclass, with its types of `model` and `data`."""
 
     name: str
     about: str = ""
-    """One line for `app recipes`."""
+    """One line for the list of `app recipes`."""
     task: str
-    model: Any
-    data: Any
+    model: Section
+    data: Section
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     trainer: Trainer = Trainer()
     tracking: tuple[Literal["wandb", "mlflow"], ...] = ()
-    """Trackers beside metrics.jsonl and TensorBoard."""
+    """Trackers in addition to metrics.jsonl and TensorBoard."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
 
     @property
     def freeze(self) -> Freeze:
-        """What of the model is not trained; nothing if its kind cannot be frozen."""
-        return self.model.freeze if isinstance(self.model, Adapted) else Freeze()
+        """Return the model's `freeze` section, or an empty one for a kind of model that cannot be frozen in part."""
+        return self.model.freeze if isinstance(self.model, AdaptableModel) else Freeze()
 
 
 class LinearRegression(Recipe):
-    """Fit a line to points and compare with the closed form."""
+    """Linear regression on points, compared with the closed form."""
 
     task: Literal["linear-regression"]
     model: Linear = Linear()
@@ -43,7 +43,7 @@ class LinearRegression(Recipe):
 
 
 class LogisticRegression(Recipe):
-    """Tell two clouds of points apart and compare with Bayes' rule."""
+    """Logistic regression on two clouds of points, compared with Bayes' rule."""
 
     task: Literal["logistic-regression"]
     model: Linear = Linear()
@@ -67,7 +67,7 @@ class TextRegression(Recipe):
 
 
 class TokenClassification(Recipe):
-    """A tag for each word of a sentence, to find entities by."""
+    """A tag for each word of a sentence, which marks entities."""
 
     task: Literal["token-classification"]
     model: Pretrained
@@ -75,7 +75,7 @@ class TokenClassification(Recipe):
 
 
 class LanguageModel(Recipe):
-    """Continue text, by our own GPT-2."""
+    """Continue text, with our own GPT-2."""
 
     task: Literal["language-model"]
     model: GPT = GPT()
@@ -83,7 +83,7 @@ class LanguageModel(Recipe):
 
 
 class CausalLanguageModel(Recipe):
-    """Continue text, by any causal model of transformers."""
+    """Continue text, with any causal language model of transformers."""
 
     task: Literal["causal-lm"]
     model: CausalLM
@@ -91,7 +91,7 @@ class CausalLanguageModel(Recipe):
 
 
 class ImageClassification(Recipe):
-    """One class for each image, by a small convolutional network."""
+    """One class for each image, with a small convolutional network."""
 
     task: Literal["image-classification"]
     model: SmallCNN = SmallCNN()
@@ -109,4 +109,5 @@ RECIPES: dict[str, type[Recipe]] = {
     "image-classification": ImageClassification,
 }
 
-AnyRecipe: Any = Annotated[Union[tuple(RECIPES.values())], Field(discriminator="task")]  # made, not written
+# Any, because mypy cannot read a union that is built at run time.
+AnyRecipe: Any = Annotated[Union[tuple(RECIPES.values())], Field(discriminator="task")]

@@ -1,4 +1,4 @@
-"""Arrays are made once, and what is left of a broken folder is named."""
+"""Arrays are made once, and an error names a broken cache folder and how to remove it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.data.cache import Array, arrays
+from app.data.cache import Array, cached_arrays
 from app.errors import DataError
 
 KEY = "0123456789abcdef" * 4
@@ -23,25 +23,25 @@ def pair() -> list[Array]:
 
 
 def test_arrays_are_made_once_and_mapped() -> None:
-    arrays("some", KEY, ("full", "empty"), pair)
-    full, empty = arrays("some", KEY, ("full", "empty"), lambda: pytest.fail("made again"))
+    cached_arrays("some", KEY, ("full", "empty"), pair)
+    full, empty = cached_arrays("some", KEY, ("full", "empty"), lambda: pytest.fail("made again"))
     assert full.tolist() == [0, 1, 2] and empty.shape == (0, 2)
     assert isinstance(full, np.memmap)
 
 
-def test_an_error_while_they_are_made_leaves_nothing(tmp_path: Path) -> None:
+def test_an_error_while_making_arrays_leaves_no_files(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        arrays("some", KEY, ["full"], lambda: [np.arange(1 // 0)])
+        cached_arrays("some", KEY, ["full"], lambda: [np.arange(1 // 0)])
     assert not list(tmp_path.rglob("*.npy"))
-    assert arrays("some", KEY, ["full"], lambda: [np.arange(2)])[0].tolist() == [0, 1]
+    assert cached_arrays("some", KEY, ["full"], lambda: [np.arange(2)])[0].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("left", [b"", b"no array", None])
-def test_a_broken_folder_is_named_with_the_way_to_mend_it(left: bytes | None, tmp_path: Path) -> None:
-    arrays("some", KEY, ("full", "empty"), pair)
+def test_a_broken_folder_is_named_with_the_command_that_removes_it(left: bytes | None, tmp_path: Path) -> None:
+    cached_arrays("some", KEY, ("full", "empty"), pair)
     [path] = tmp_path.rglob("full.npy")
     path.unlink()
     if left is not None:
         path.write_bytes(left)
     with pytest.raises(DataError, match=f"rm -r {path.parent}"):
-        arrays("some", KEY, ("full", "empty"), pair)
+        cached_arrays("some", KEY, ("full", "empty"), pair)

@@ -1,4 +1,4 @@
-"""Files of texts: every format read, every fault named by its line, all faults at once."""
+"""Files of texts: every format is read, and all mistakes are reported together, each with its line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def written(folder: Path, name: str, content: str | bytes) -> str:
     return str(path)
 
 
-def faults_of(name: str) -> str:
+def errors_of(name: str) -> str:
     with pytest.raises(DataError) as caught:
         read_texts(name, Columns())
     return str(caught.value)
@@ -43,7 +43,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, name: str, content: st
     assert rows.labels == ["positive", "negative"]
 
 
-def test_a_quoted_csv_text_may_span_lines_and_keeps_its_first_line_number(tmp_path: Path) -> None:
+def test_a_quoted_csv_text_may_span_lines_and_has_the_number_of_its_first_line(tmp_path: Path) -> None:
     rows = read_texts(written(tmp_path, "a.csv", 'text,label\n"one\ntwo",1\nthree,0\n'), Columns())
     assert rows.texts == ["one\ntwo", "three"]
     assert rows.lines == [2, 4]
@@ -56,20 +56,20 @@ def test_numbers_and_booleans_are_labels_in_jsonl(tmp_path: Path) -> None:
     assert rows.labels == ["1", "True"]
 
 
-def test_all_faults_of_a_file_come_at_once(tmp_path: Path) -> None:
+def test_all_errors_of_a_file_are_reported_together(tmp_path: Path) -> None:
     content = b"fine\tyes\none\ttwo\tthree\n\tno\nlabel is missing\t\n\xff\xfe\tyes\nalone\n"
-    message = faults_of(written(tmp_path, "a.tsv", content))
+    message = errors_of(written(tmp_path, "a.tsv", content))
     assert message.count("error:") == 5
-    assert "a.tsv:2: 3 columns where 2 are expected" in message
+    assert "a.tsv:2: 3 columns instead of 2" in message
     assert "a.tsv:3: the text is empty" in message
     assert "a.tsv:4: the label is empty" in message
     assert "a.tsv:5: byte 1 of the line is not UTF-8" in message
-    assert "a.tsv:6: 1 column where 2 are expected" in message
+    assert "a.tsv:6: 1 column instead of 2" in message
 
 
-def test_very_many_faults_are_cut_short_and_counted(tmp_path: Path) -> None:
-    message = faults_of(written(tmp_path, "a.tsv", "a\tb\tc\td\n" * 100 + "x\ty\n"))
-    assert message.count("columns where") == 20
+def test_a_long_list_of_errors_is_cut_and_the_rest_counted(tmp_path: Path) -> None:
+    message = errors_of(written(tmp_path, "a.tsv", "a\tb\tc\td\n" * 100 + "x\ty\n"))
+    assert message.count("columns instead of") == 20
     assert "80 more lines like these" in message
 
 
@@ -89,16 +89,16 @@ def test_very_many_faults_are_cut_short_and_counted(tmp_path: Path) -> None:
         ("a.parquet", "x", ".parquet is not a known format"),
     ],
 )
-def test_each_fault_has_its_sentence(tmp_path: Path, name: str, content: str, expected: str) -> None:
-    assert expected in faults_of(written(tmp_path, name, content))
+def test_each_mistake_has_its_message(tmp_path: Path, name: str, content: str, expected: str) -> None:
+    assert expected in errors_of(written(tmp_path, name, content))
 
 
-def test_a_missing_file_gets_the_nearest_name(tmp_path: Path) -> None:
+def test_the_fix_for_a_missing_file_is_the_nearest_name(tmp_path: Path) -> None:
     written(tmp_path, "train.tsv", "x\ty\n")
-    assert f"did you mean {tmp_path}/train.tsv?" in faults_of(f"{tmp_path}/trian.tsv")
+    assert f"did you mean {tmp_path}/train.tsv?" in errors_of(f"{tmp_path}/trian.tsv")
 
 
-def test_other_columns_are_named_by_the_recipe(tmp_path: Path) -> None:
+def test_columns_can_have_other_names(tmp_path: Path) -> None:
     rows = read_texts(written(tmp_path, "a.csv", "Review,stars\nfine,4\n"), Columns("review", "stars"))
     assert (rows.texts, rows.labels) == (["fine"], ["4"])
 
@@ -116,7 +116,7 @@ texts = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(texts, texts), min_size=1))
-def test_what_was_written_is_read_back(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
+def test_rows_written_as_jsonl_are_read_back(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
     lines = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows)
     found = read_texts(written(tmp_path, "a.jsonl", lines), Columns())
     assert list(zip(found.texts, found.labels)) == [(text, label.strip()) for text, label in rows]
@@ -124,7 +124,7 @@ def test_what_was_written_is_read_back(tmp_path: Path, rows: list[tuple[str, str
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.sampled_from([".tsv", ".csv", ".jsonl"]))
-def test_any_bytes_end_in_rows_or_in_a_data_error(tmp_path: Path, content: bytes, suffix: str) -> None:
+def test_any_bytes_give_rows_or_a_data_error(tmp_path: Path, content: bytes, suffix: str) -> None:
     name = written(tmp_path, f"fuzz{suffix}", content)
     try:
         rows = read_texts(name, Columns())

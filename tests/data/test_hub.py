@@ -1,4 +1,4 @@
-"""Splits of hub data sets as files. The library is real; only its way to the network is replaced."""
+"""Splits of hub data sets as files. The `datasets` library is real; only its download is replaced."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Asked = list[tuple[Any, ...]]
 
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
-    """What the hub was asked for."""
+    """Return the list that collects the requests to the hub."""
     calls: Asked = []
 
     def load_dataset(name: str, config: str | None, revision: str | None, split: str) -> Dataset:
@@ -67,7 +67,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     return calls
 
 
-def test_texts_come_with_the_names_of_their_classes(asked: Asked) -> None:
+def test_class_numbers_become_class_names(asked: Asked) -> None:
     with pytest.raises(DataError, match=r"stanford_sst.*\.jsonl:3: no label under 'label'"):
         read_texts("hub:stanford/sst:train", Columns())
     path = read_texts("hub:stanford/sst:train", Columns("text", None)).path
@@ -75,7 +75,7 @@ def test_texts_come_with_the_names_of_their_classes(asked: Asked) -> None:
     assert rows == [{"text": "good", "label": "pos"}, {"text": "bad", "label": "neg"}, {"text": "?"}]
 
 
-def test_tags_come_as_names(asked: Asked) -> None:
+def test_tag_numbers_become_tag_names(asked: Asked) -> None:
     [sentence] = read_tagged("hub:some/ner:train", Keys("tokens", "ner_tags"))
     assert (sentence.tokens, sentence.tags) == (["Ada", "wrote"], ["B-PER", "O"])
 
@@ -89,17 +89,17 @@ def test_tags_come_as_names(asked: Asked) -> None:
         ("hub:a/ner/en@0f3c:dev", ("a/ner", "en", "0f3c", "dev")),
     ],
 )
-def test_a_name_says_data_set_config_revision_and_split(asked: Asked, name: str, call: tuple[Any, ...]) -> None:
+def test_a_name_holds_data_set_config_revision_and_split(asked: Asked, name: str, call: tuple[Any, ...]) -> None:
     read_texts(name, Columns("text", None)) if "imdb" in name else read_tagged(name, Keys("tokens", "ner_tags"))
     assert asked == [call]
 
 
-def test_columns_that_are_no_json_do_not_hinder_the_others(asked: Asked) -> None:
+def test_columns_that_json_cannot_hold_are_left_out_or_become_text(asked: Asked) -> None:
     path = read_texts("hub:some/set:strange", Columns("text", None)).path
     assert json.loads(path.read_text(encoding="utf-8")) == {"text": "good", "when": "2001-02-03 00:00:00"}
 
 
-def test_the_second_time_the_hub_is_not_asked(asked: Asked) -> None:
+def test_the_hub_is_asked_once(asked: Asked) -> None:
     for _ in range(2):
         read_tagged("hub:some/ner:train", Keys("tokens", "ner_tags"))
     assert len(asked) == 1
@@ -116,7 +116,7 @@ def test_the_second_time_the_hub_is_not_asked(asked: Asked) -> None:
         ("hub:no/where:train", "hub:no/where:train cannot be fetched: Couldn't reach the Hub"),
     ],
 )
-def test_what_cannot_be_had_is_one_error(asked: Asked, tmp_path: Path, name: str, complaint: str) -> None:
+def test_a_failed_download_is_one_error(asked: Asked, tmp_path: Path, name: str, complaint: str) -> None:
     with pytest.raises(DataError) as caught:
         read_texts(name, Columns())
     assert complaint in str(caught.value)
@@ -124,6 +124,6 @@ def test_what_cannot_be_had_is_one_error(asked: Asked, tmp_path: Path, name: str
     assert not list(tmp_path.rglob("*.jsonl"))
 
 
-def test_names_that_read_alike_are_two_files(asked: Asked) -> None:
+def test_similar_names_are_two_files(asked: Asked) -> None:
     paths = {read_texts(name, Columns("text", None)).path for name in ("hub:a/b_c:train", "hub:a_b/c:train")}
     assert len(paths) == 2 and len(asked) == 2

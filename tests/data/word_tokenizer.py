@@ -1,4 +1,4 @@
-"""A WordPiece tokenizer of eleven tokens, for tests that need no real one."""
+"""A WordPiece tokenizer of eleven tokens for tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "ada", "love", "##lace", "a", 
 
 
 def word_tokenizer() -> Any:
-    """Lower case, cut as BERT cuts; it drops the zero-width space, as BERT drops control characters."""
+    """Return a lower-casing tokenizer that splits words as BERT does and drops the zero-width space."""
     inner = Tokenizer(models.WordPiece({word: i for i, word in enumerate(VOCABULARY)}, unk_token="[UNK]"))
     inner.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace("\u200b", "")])
     inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -90,7 +90,7 @@ def test_the_best_checkpoint_is_what_is_saved(trained: Path) -> None:
     ("override", "expected"),
     [
         ("data.train={tmp}/trian.tsv", "no such file"),
-        ("data.dev={tmp}/three.tsv", "three.tsv:1: 3 columns where 2 are expected"),
+        ("data.dev={tmp}/three.tsv", "three.tsv:1: 3 columns instead of 2"),
         ("data.test={tmp}/empty.tsv", "the file has no rows"),
         ("data.dev={tmp}/label.tsv", "label.tsv:2: label 'fine' is not one of negative, positive"),
         ("data.train={tmp}/single.tsv", "every row has the label 'positive'"),

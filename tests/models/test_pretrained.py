@@ -1,4 +1,4 @@
-"""A transformers folder that cannot be used is a ModelError with one sentence, whatever the library raises."""
+"""A broken transformers folder is a ModelError with one sentence, whatever the library raises."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import ModelError
-from app.models.pretrained import load_classifier, tokenizer_in
+from app.models.pretrained import load_classifier, load_tokenizer
 from tests.finetune.small_bert import small_bert
 
 
@@ -38,4 +38,4 @@ def test_a_damaged_tokenizer_is_named(bert: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(bert, tmp_path / "damaged")
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match="no tokenizer that can be read"):
-        tokenizer_in(folder)
+        load_tokenizer(folder)

@@ -1,4 +1,4 @@
-"""The shipped reviews are what their README says: balanced, varied and free of leaks between splits."""
+"""The shipped reviews are as their README says: balanced, varied, and without near-copies between splits."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ def test_each_split_has_its_size_and_is_half_positive(split: str, size: int) -> 
 
 
 @pytest.mark.parametrize("split", SIZES)
-def test_the_order_of_rows_does_not_give_the_label_away(split: str) -> None:
+def test_the_order_of_rows_does_not_reveal_the_label(split: str) -> None:
     labels = [label for _, label in rows(split)]
     changes = sum(first != second for first, second in zip(labels, labels[1:]))
-    assert 0.4 < changes / len(labels) < 0.6  # a fair shuffle changes label at every second row
+    assert 0.4 < changes / len(labels) < 0.6  # in a random order, the label changes at every second row
 
 
-def test_no_two_reviews_are_alike() -> None:
+def test_no_two_reviews_are_similar() -> None:
     texts = every_text()
     words = [frozenset(re.findall(r"[a-z']+", text.lower())) for text in texts]
-    alike = [
+    similar = [
         (texts[i], texts[j])
         for (i, first), (j, second) in combinations(enumerate(words), 2)
         if len(first & second) >= 0.6 * len(first | second)
     ]
-    assert not alike
+    assert not similar
 
 
-def test_reviews_are_short_and_long() -> None:
+def test_reviews_have_many_lengths() -> None:
     lengths = sorted(len(text.split()) for text in every_text())
     assert lengths[0] >= 3
     assert lengths[-1] <= 45
@@ -62,7 +62,7 @@ def test_reviews_are_short_and_long() -> None:
     assert lengths[-(len(lengths) // 10)] >= 17
 
 
-def test_length_does_not_give_the_label_away() -> None:
+def test_length_does_not_reveal_the_label() -> None:
     mean = {
         wanted: sum(len(text.split()) for text, label in rows("train") if label == wanted) / (SIZES["train"] // 2)
         for wanted in ("negative", "positive")

@@ -1,4 +1,4 @@
-"""Each recipe as it is typed first, `app train NAME`, on two cores: it ends, and has learned what it is for."""
+"""Each recipe trains with `app train NAME` on two cores, and reaches a score that guessing does not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from app.config import load, shipped_recipes
 from app.finetune.train import train_recipe
 
-# A score on test (dev where there is none) that guessing does not reach, and whether it is to be above or below.
+# A score on test (dev if there is no test), whether it must be above or below, and the bound.
 EXPECTED = {
     "hello-linear": ("loss", "below", 0.02),
     "hello-logistic": ("accuracy", "above", 0.8),
@@ -21,13 +21,13 @@ EXPECTED = {
 }
 
 
-def test_none_is_forgotten() -> None:
+def test_every_recipe_has_an_expected_score() -> None:
     assert set(EXPECTED) == set(shipped_recipes()) - {"gpt2"}, "gpt2 needs the hub, or minutes"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPECTED)
-def test_it_learns(name: str, tmp_path: Path) -> None:
+def test_a_recipe_learns(name: str, tmp_path: Path) -> None:
     score, side, bound = EXPECTED[name]
     scores = train_recipe(load(name), tmp_path).scores
     found = scores["test" if "test" in scores else "dev"].values[score]

@@ -1,4 +1,4 @@
-"""Images of one size with their classes, and how a set of them is divided."""
+"""Images of one size with their classes, and their split into train, dev and test."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import numpy as np
 import torch
 
 from app.data.batch import Batch
-from app.data.images.pixels import Pixels
+from app.data.images.decode import Pixels
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images and their classes; a `DataSet`."""
+    """N images and their classes; a `DataSet`."""
 
     pixels: Pixels
     """(N, C, side, side), 0 to 255."""
     labels: np.ndarray[Any, np.dtype[np.int64]] | None
-    """(N,) index into `classes`; None where nobody knows."""
+    """(N,) indices into `classes`; None if they are unknown."""
     classes: tuple[str, ...]
     digest: str
-    """sha256 of what they were made from."""
+    """sha256 of what the images were made from."""
     names: tuple[str, ...] = ()
-    """File of each image, where each has one."""
+    """File of each image; empty if they do not come from files."""
 
     @cached_property
     def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -46,15 +46,15 @@ class Images:
             padded=len(indices),
         )
 
-    def some(self, indices: np.ndarray[Any, Any]) -> Images:
-        """The images at `indices`, as a set of its own."""
+    def subset(self, indices: np.ndarray[Any, Any]) -> Images:
+        """Return the images at `indices` as a data set with its own digest."""
         assert self.labels is not None
-        key = hashlib.sha256(f"{self.digest}\n{indices.tolist()}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self.digest}\n{indices.tolist()}".encode()).hexdigest()
         names = tuple(self.names[i] for i in indices) if self.names else ()
-        return replace(self, pixels=self.pixels[indices], labels=self.labels[indices], digest=key, names=names)
+        return replace(self, pixels=self.pixels[indices], labels=self.labels[indices], digest=digest, names=names)
 
-    def divided(self, shares: Sequence[float], seed: int) -> list[Images]:
-        """Disjoint parts of these shares, and last what is left; of each class every part has its share."""
+    def stratified_split(self, shares: Sequence[float], seed: int) -> list[Images]:
+        """Return disjoint parts of these shares, then the rest as the last; each part has its share of every class."""
         assert self.labels is not None
         random = np.random.Generator(np.random.PCG64(seed))
         parts: list[list[int]] = [[] for _ in range(len(shares) + 1)]
@@ -63,4 +63,4 @@ class Images:
             cuts = np.round(np.cumsum(shares) * len(of_class)).astype(int)
             for part, indices in zip(parts, np.split(of_class, cuts)):
                 part += indices.tolist()
-        return [self.some(np.sort(np.array(part, dtype=np.int64))) for part in parts]
+        return [self.subset(np.sort(np.array(part, dtype=np.int64))) for part in parts]

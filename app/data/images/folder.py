@@ -1,4 +1,4 @@
-"""Images out of files: a folder with a folder for each class, or any images without a class."""
+"""Images from files: a folder with one folder per class, or any images without classes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from app.data.files import MOST_PROBLEMS
-from app.data.gather import all_of
+from app.data.files import MAX_PROBLEMS
 from app.data.images.dataset import Images
-from app.data.images.pixels import Pixels, cached, decoded
-from app.data.readable import file_digest, local, readable
+from app.data.images.decode import Pixels, cached_pixels, decode_image
+from app.data.reading import file_digest, local_path, read_all, reading
 from app.errors import DataError, Problem
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -23,29 +22,29 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".
 T = TypeVar("T")
 
 
-def in_folder(folder: Path, side: int, channels: int) -> Images:
-    """The images of a folder whose folders are the classes, in the order of their names.
+def read_class_folders(folder: Path, side: int, channels: int) -> Images:
+    """Return the images of a folder whose subfolders are the classes, in alphabetical order.
 
-    Raises DataError for less than two classes, and for every unreadable file.
+    Raises DataError if there are less than two classes, and for every unreadable file.
     """
-    with readable(folder):
-        found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if len(found) < 2:
+    with reading(folder):
+        classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(classes) < 2:
         fix = "put the images of each class into a folder with the name of the class"
-        raise DataError(Problem(f"{len(found)} classes: training needs at least two", fix, str(folder)))
-    of_class = all_of(partial(_images_in, folder / name) for name in found)
+        raise DataError(Problem(f"{len(classes)} classes: training needs at least two", fix, str(folder)))
+    of_class = read_all(partial(_images_in, folder / name) for name in classes)
     files = [path for paths in of_class for path in paths]
     if not files:
         raise _no_images(folder)
-    labels = np.repeat(np.arange(len(found), dtype=np.int64), [len(paths) for paths in of_class])
+    labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(paths) for paths in of_class])
     pixels, digest = _read(files, side, channels)
-    return Images(pixels, labels, tuple(found), digest, tuple(map(str, files)))
+    return Images(pixels, labels, tuple(classes), digest, tuple(map(str, files)))
 
 
-def unlabelled(name: str, side: int, channels: int, classes: tuple[str, ...]) -> Images:
-    """An image, or all the images of a folder and below it. Raises DataError."""
-    path = local(name)
-    with readable(path):
+def read_unlabelled(name: str, side: int, channels: int, classes: tuple[str, ...]) -> Images:
+    """Return one image file, or all images in a folder and its subfolders. Raises DataError."""
+    path = local_path(name)
+    with reading(path):
         files = _images_in(path) if path.is_dir() else [path]
     if not files:
         raise _no_images(path)
@@ -58,31 +57,33 @@ def _no_images(folder: Path) -> DataError:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    """The image files of a folder and below it, in order. Raises DataError for a folder that cannot be listed."""
+    """Return the image files in a folder and its subfolders, sorted. Raises DataError if one cannot be listed."""
 
-    def refuse(error: OSError) -> None:  # else a folder without the right to be read would be an empty one
+    def refuse(error: OSError) -> None:  # by default, os.walk takes a folder that it may not read for an empty one
         raise error
 
-    with readable(folder):
+    with reading(folder):
         files = [Path(place, name) for place, _, names in os.walk(folder, onerror=refuse) for name in names]
     return sorted(path for path in files if path.suffix.lower() in SUFFIXES)
 
 
 def _read(files: Sequence[Path], side: int, channels: int) -> tuple[Pixels, str]:
-    """Pixels of image files, and the sha256 of the files. Raises DataError with the files that cannot be read."""
-    sums = _each(files, file_digest)
+    """Return the pixels of image files and the sha256 of the files. Raises DataError naming the unreadable ones."""
+    sums = _for_each(files, file_digest)
     digest = hashlib.sha256(bytes.fromhex("".join(sums))).hexdigest()
     key = [digest, str(side), str(channels)]
-    return cached(key, lambda: np.stack(_each(files, lambda path: decoded(path, side, channels)))), digest
+    return cached_pixels(
+        key, lambda: np.stack(_for_each(files, lambda path: decode_image(path, side, channels)))
+    ), digest
 
 
-def _each(files: Sequence[Path], read: Callable[[Path], T]) -> list[T]:
-    """What `read` gives for each file. Raises DataError naming those it fails for, or the first and how many more."""
+def _for_each(files: Sequence[Path], read: Callable[[Path], T]) -> list[T]:
+    """Return `read(file)` for each file. Raises DataError with the first MAX_PROBLEMS problems and how many follow."""
     try:
-        return all_of(partial(read, path) for path in files)
+        return read_all(partial(read, path) for path in files)
     except DataError as error:
-        more = len(error.problems) - MOST_PROBLEMS
+        more = len(error.problems) - MAX_PROBLEMS
         if more <= 0:
             raise
         rest = Problem(f"{more} more files like these", "correct them too", str(files[0].parent))
-        raise DataError(*error.problems[:MOST_PROBLEMS], rest) from error
+        raise DataError(*error.problems[:MAX_PROBLEMS], rest) from error

@@ -1,4 +1,4 @@
-"""Tags that mark spans of tokens: their scheme is recognised from the tags themselves, and turned into IOB2.
+"""Tags that mark spans of tokens: the scheme is recognised from the tags themselves and converted to IOB2.
 
     token       IOB1     IOB2     IOBES    BILOU
     Ada         I-PER    B-PER    B-PER    B-PER
@@ -6,10 +6,10 @@
     George      B-PER    B-PER    S-PER    U-PER
     wrote       O        O        O        O
 
-IOB1 (Ramshaw and Marcus 1995) writes B only where two spans of one type touch; IOB2 (Tjong Kim Sang and Veenstra
-1999) opens every span with B; IOBES also marks the end of a span, and the span of a single token. A file in one
-scheme has one reading, so one that mixes two is refused with its lines and never guessed at. One slip has a single
-reading all the same and is only noted: in IOB2 an I right after a span of another type opens a span, as it does in
+IOB1 (Ramshaw and Marcus 1995) writes B only between two touching spans of one type. IOB2 (Tjong Kim Sang and Veenstra
+1999) opens every span with B. IOBES also marks the end of a span, and a span of a single token; BILOU does the same
+with other letters. A file that mixes two schemes is ambiguous, so it is refused, with the lines named. One mistake is
+not ambiguous and only gives a warning: in IOB2, an I right after a span of another type opens a span, as it does in
 conlleval (WNUT-17's dev set has one).
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from app.data.files import Faults
+from app.data.files import LineErrors
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ PREFIXES = "BIESLU"
 
 @dataclass(frozen=True)
 class Sentence:
-    """Tokens, the tag of each, and the line of the file that each came from."""
+    """Tokens, the tag of each, and the line of the file that each comes from."""
 
     tokens: list[str]
     tags: list[str]
@@ -38,7 +38,7 @@ class Sentence:
 
 
 class Tag(NamedTuple):
-    """A tag taken apart; the kind of O is empty."""
+    """A tag in its two parts, as B and PER; the type of O is empty."""
 
     prefix: str
     kind: str
@@ -47,8 +47,8 @@ class Tag(NamedTuple):
         return f"{self.prefix}-{self.kind}" if self.kind else self.prefix
 
 
-class Step(NamedTuple):
-    """A tag with its neighbours in the sentence; beyond either end is an O."""
+class TagContext(NamedTuple):
+    """A tag with its neighbours in the sentence; O beyond either end."""
 
     before: Tag
     here: Tag
@@ -62,34 +62,35 @@ class Step(NamedTuple):
         return self.before.kind == self.here.kind
 
     @property
-    def place(self) -> str:
+    def position(self) -> str:
+        """Words for a message: what is in front of the tag."""
         return "opens a sentence" if self.opens_sentence else f"follows {self.before}"
 
 
 OUT = Tag(OUTSIDE, "")
 
 
-def to_iob2(sentences: Sequence[Sentence], faults: Faults) -> list[Sentence]:
-    """The sentences of one file in IOB2; adds a fault for each tag that fits no scheme, or not that of its file."""
-    parsed = [[_parse(tag, line, faults) for tag, line in zip(s.tags, s.lines)] for s in sentences]
+def to_iob2(sentences: Sequence[Sentence], errors: LineErrors) -> list[Sentence]:
+    """Return the sentences of one file in IOB2; add an error for each tag of no scheme, or not of its file's scheme."""
+    parsed = [[_parse(tag, line, errors) for tag, line in zip(s.tags, s.lines)] for s in sentences]
     known = [[tag or OUT for tag in tags] for tags in parsed]
-    steps = [list(_steps(tags, sentence.lines)) for tags, sentence in zip(known, sentences)]
-    if all(None not in tags for tags in parsed):  # else each unknown tag would fault its neighbours too
-        every = [step for sentence in steps for step in sentence if step.here != OUT]
-        if any(step.here.prefix in "ESLU" for step in every):
-            _check_iobes(every, faults)
+    contexts = [list(_contexts(tags, sentence.lines)) for tags, sentence in zip(known, sentences)]
+    if all(None not in tags for tags in parsed):  # otherwise each unknown tag would give errors for its neighbours too
+        every = [context for sentence in contexts for context in sentence if context.here != OUT]
+        if any(context.here.prefix in "ESLU" for context in every):
+            _check_iobes(every, errors)
         else:
-            _check_iob(every, faults)
-    return [replace(s, tags=[str(_as_iob2(step)) for step in found]) for s, found in zip(sentences, steps)]
+            _check_iob(every, errors)
+    return [replace(s, tags=[str(_as_iob2(context)) for context in found]) for s, found in zip(sentences, contexts)]
 
 
-def kinds_of(sentences: Sequence[Sentence]) -> list[str]:
-    """The types of span in IOB2 sentences, in alphabetical order."""
+def entity_types(sentences: Sequence[Sentence]) -> list[str]:
+    """Return the types of the spans in IOB2 sentences, in alphabetical order."""
     return sorted({tag[2:] for sentence in sentences for tag in sentence.tags if tag != OUTSIDE})
 
 
 class Span(NamedTuple):
-    """Words `start` up to, not including, `stop`, and their type."""
+    """Tokens `start` to `stop - 1`, and their type."""
 
     start: int
     stop: int
@@ -97,22 +98,23 @@ class Span(NamedTuple):
 
 
 def spans_of(tags: Sequence[str]) -> list[Span]:
-    """The spans of a sentence in IOB2, in order."""
+    """Return the spans of a sentence in IOB2, in order."""
     found: list[Span] = []
-    for place, tag in enumerate(tags):
+    for i, tag in enumerate(tags):
         if tag.startswith("B-"):
-            found.append(Span(place, place + 1, tag[2:]))
+            found.append(Span(i, i + 1, tag[2:]))
         elif tag.startswith("I-"):
-            found[-1] = found[-1]._replace(stop=place + 1)
+            found[-1] = found[-1]._replace(stop=i + 1)
     return found
 
 
 def label_names(kinds: Sequence[str]) -> list[str]:
-    """Every IOB2 tag over some types, O first: the classes of a tagger."""
+    """Return every IOB2 tag of these types, O first: the classes of a tagger."""
     return [OUTSIDE, *(f"{prefix}-{kind}" for kind in kinds for prefix in "BI")]
 
 
-def _parse(tag: str, line: int, faults: Faults) -> Tag | None:
+def _parse(tag: str, line: int, errors: LineErrors) -> Tag | None:
+    """Return a tag in its parts; add an error and return None if it is of no scheme."""
     prefix, _, kind = tag.partition("-")
     if tag == OUTSIDE:
         return OUT
@@ -124,64 +126,62 @@ def _parse(tag: str, line: int, faults: Faults) -> Tag | None:
         fix = f"write {prefix.upper()}-{kind}"
     else:
         fix = "write O, or B- or I- and a type, as in B-PER"
-    faults.add(line, f"{tag!r} is not a tag of IOB1, IOB2, IOBES or BILOU", fix)
+    errors.add(line, f"{tag!r} is not a tag of IOB1, IOB2, IOBES or BILOU", fix)
     return None
 
 
-def _steps(tags: Sequence[Tag], lines: Sequence[int]) -> Iterator[Step]:
+def _contexts(tags: Sequence[Tag], lines: Sequence[int]) -> Iterator[TagContext]:
     around = [OUT, *tags, OUT]
     for i, line in enumerate(lines):
-        yield Step(around[i], around[i + 1], around[i + 2], line, i == 0)
+        yield TagContext(around[i], around[i + 1], around[i + 2], line, i == 0)
 
 
-def _as_iob2(step: Step) -> Tag:
-    """Right for a tag of any of the schemes, once the file is known to keep to one."""
-    if step.here == OUT:
+def _as_iob2(context: TagContext) -> Tag:
+    """Return the IOB2 form of a tag of any scheme. Only right in a file that keeps to one scheme."""
+    if context.here == OUT:
         return OUT
-    opens = step.here.prefix in "BSU" or (step.here.prefix == "I" and not step.touches)
-    return Tag("B" if opens else "I", step.here.kind)
+    opens = context.here.prefix in "BSU" or (context.here.prefix == "I" and not context.touches)
+    return Tag("B" if opens else "I", context.here.kind)
 
 
-def _check_iob(every: Sequence[Step], faults: Faults) -> None:
-    """IOB1 and IOB2 differ in how a span opens that touches none of its type; a file may do it one way only."""
-    opening = [step for step in every if not step.touches]
-    with_b = [step for step in opening if step.here.prefix == "B"]
-    with_i = [step for step in opening if step.here.prefix == "I" and step.before == OUT]
+def _check_iob(every: Sequence[TagContext], errors: LineErrors) -> None:
+    """Add errors if a file opens spans that touch no other both with B (IOB2) and with I (IOB1)."""
+    opening = [context for context in every if not context.touches]
+    with_b = [context for context in opening if context.here.prefix == "B"]
+    with_i = [context for context in opening if context.here.prefix == "I" and context.before == OUT]
     if with_b and not with_i:
-        for step in opening:
-            if step.here.prefix == "I":
-                log.warning("%s:%d: %s %s: read as B-%s", faults.path, step.line, step.here, step.place, step.here.kind)
+        for context in opening:
+            if context.here.prefix == "I":
+                tag, position = context.here, context.position
+                log.warning("%s:%d: %s %s: read as B-%s", errors.path, context.line, tag, position, tag.kind)
     elif with_b and with_i:
         odd, rule, prefix = (with_i, with_b[0], "B") if len(with_i) <= len(with_b) else (with_b, with_i[0], "I")
         scheme = "IOB2" if prefix == "B" else "IOB1"
-        for step in odd:
-            what = (
-                f"{step.here} {step.place}, but line {rule.line} opens a span with {prefix}-: IOB1 and IOB2 are mixed"
-            )
-            fix = f"write {prefix}-{step.here.kind}, as {scheme} does, or correct the tag before it"
-            faults.add(step.line, what, fix)
+        for context in odd:
+            mixed = f"line {rule.line} opens a span with {prefix}-: IOB1 and IOB2 are mixed"
+            what = f"{context.here} {context.position}, but {mixed}"
+            fix = f"write {prefix}-{context.here.kind}, as {scheme} does, or correct the tag before it"
+            errors.add(context.line, what, fix)
 
 
-def _check_iobes(every: Sequence[Step], faults: Faults) -> None:
-    """IOBES, or BILOU, which is the same under other letters: every span is closed."""
+def _check_iobes(every: Sequence[TagContext], errors: LineErrors) -> None:
+    """Add errors for spans that are not opened or not closed as IOBES, or BILOU with its other letters, demands."""
     first = {letters: next((s for s in every if s.here.prefix in letters), None) for letters in ("ES", "LU")}
     iobes, bilou = first["ES"], first["LU"]
     if iobes and bilou:
         what = f"{bilou.here} is BILOU, but {iobes.here} in line {iobes.line} is IOBES: two schemes are mixed"
-        faults.add(bilou.line, what, "write the whole file in one of them")
+        errors.add(bilou.line, what, "write the whole file in one of them")
         return
     rule = iobes or bilou
     assert rule is not None
     scheme, last, single = ("IOBES", "E", "S") if iobes else ("BILOU", "L", "U")
     why = f"which {scheme} forbids (line {rule.line} has {rule.here})"
-    for step in every:
-        prefix, kind = step.here
-        if prefix in ("I", last) and not (step.touches and step.before.prefix in ("B", "I")):
-            faults.add(
-                step.line, f"{step.here} {step.place}, {why}", f"open the span with B-{kind}, or write {single}-{kind}"
-            )
-        elif prefix in ("B", "I") and not (step.after.kind == kind and step.after.prefix in ("I", last)):
-            fix = (
-                f"write {single if prefix == 'B' else last}-{kind}; a file in IOB2 has no {last}- and {single}- at all"
-            )
-            faults.add(step.line, f"{step.here} is the last of its span, {why}", fix)
+    for context in every:
+        prefix, kind = context.here
+        if prefix in ("I", last) and not (context.touches and context.before.prefix in ("B", "I")):
+            fix = f"open the span with B-{kind}, or write {single}-{kind}"
+            errors.add(context.line, f"{context.here} {context.position}, {why}", fix)
+        elif prefix in ("B", "I") and not (context.after.kind == kind and context.after.prefix in ("I", last)):
+            end = single if prefix == "B" else last
+            fix = f"write {end}-{kind}; a file in IOB2 has no {last}- and {single}- at all"
+            errors.add(context.line, f"{context.here} is the last of its span, {why}", fix)

@@ -1,8 +1,8 @@
-"""Words in, subwords and windows out: how sentences that are already cut into words go through a subword model.
+"""Sentences that are already split into words, cut into subwords and into windows that fit the model.
 
-Each word is answered for at its first subword (Devlin et al. 2019, section 5.3). A sentence that is longer than the
-model reads is cut into overlapping windows: every word is answered for in exactly one, with words on both sides to
-judge it by.
+The label of a word stands at its first subword (Devlin et al. 2019, section 5.3). A sentence that is longer than the
+model's input is cut into overlapping windows: each word is labelled in exactly one of them, and has context on both
+sides in it.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 Pieces = list[int]
-"""Token ids of one word, never none."""
+"""Token ids of one word, at least one."""
 
-CONTEXT = 4  # a window lends at most one part in so many of its room to the words of the next, on either side
+CONTEXT = 4  # overlap on each side: at most 1/CONTEXT of the window
 
 
 class Window(NamedTuple):
-    """Part of a sentence: which of its words are read, and which of those are answered for."""
+    """Part of a sentence: the words that the model reads, and those of them that are labelled in this window."""
 
     read: range
     kept: range
 
 
-class Frame(NamedTuple):
-    """Special tokens in front of and behind whatever a tokenizer encodes."""
+class SpecialTokens(NamedTuple):
+    """Token ids that a tokenizer puts in front of and behind every text."""
 
     before: Pieces
     after: Pieces
@@ -33,16 +33,16 @@ class Frame(NamedTuple):
         return len(self.before) + len(self.after)
 
 
-def frame_of(tokenizer: Any) -> Frame:
-    """The special tokens that a tokenizer adds, found by letting it add them."""
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    framed = tokenizer("a")["input_ids"]
-    start = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
-    return Frame(framed[:start], framed[start + len(bare) :])
+def special_tokens_of(tokenizer: Any) -> SpecialTokens:
+    """Return the special tokens that a tokenizer adds, found by encoding a text with and without them."""
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full = tokenizer("a")["input_ids"]
+    start = next(i for i in range(len(full)) if full[i : i + len(plain)] == plain)
+    return SpecialTokens(full[:start], full[start + len(plain) :])
 
 
 def pieces_of(tokenizer: Any, sentences: Sequence[Sequence[str]]) -> list[list[Pieces]]:
-    """Token ids of each word, without special tokens; a word of which nothing is left is the unknown token."""
+    """Return the token ids of each word without special tokens; the unknown token if the tokenizer drops the word."""
     if not sentences:
         return []
     encoded = tokenizer(
@@ -62,10 +62,10 @@ def pieces_of(tokenizer: Any, sentences: Sequence[Sequence[str]]) -> list[list[P
 
 
 def windows_of(sizes: Sequence[int], room: int) -> Iterator[Window]:
-    """Windows over a sentence whose words have these numbers of tokens, each at most `room` tokens.
+    """Yield windows of at most `room` tokens over a sentence whose words have these numbers of tokens.
 
-    A word that is longer counts as `room`: its first tokens stand for it. The kept words of all windows make up the
-    sentence.
+    A word longer than `room` counts as `room` tokens, because only its first tokens are read. Together, the kept words
+    of all windows are the sentence.
     """
     sizes = [min(size, room) for size in sizes]
     first, done = 0, 0
@@ -77,12 +77,12 @@ def windows_of(sizes: Sequence[int], room: int) -> Iterator[Window]:
         yield Window(range(first, end), range(done, kept_to))
         done = kept_to
         if done < len(sizes):
-            lent = min(room // CONTEXT, room - sizes[done])
-            first = done - _fitting(sizes[:done][::-1], lent)
+            overlap = min(room // CONTEXT, room - sizes[done])
+            first = done - _fitting(sizes[:done][::-1], overlap)
 
 
 def _fitting(sizes: Sequence[int], room: int) -> int:
-    """How many of the first words have at most `room` tokens together."""
+    """Return how many of the first words have at most `room` tokens together."""
     total = 0
     for count, size in enumerate(sizes):
         total += size

@@ -10,26 +10,25 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
-from app.data.files import FORMATS, Columns, Faults, decoded_lines, find_file, read_texts
-from app.data.gather import all_of
-from app.data.readable import file_digest
+from app.data.files import FORMATS, Columns, LineErrors, find_file, read_lines, read_texts
+from app.data.reading import file_digest, read_all
 from app.errors import DataError, Problem
 
 Part = Literal["all", "head", "tail"]
-TAIL = 0.1  # share of the characters kept for dev where no dev file is named; nanoGPT's too, so that losses compare
-PIECE = 1 << 18  # characters that a tokenizer is given at a time, so that each of its threads has some
-# Where a text may be cut without changing a token: GPT-2's pattern takes blanks together, but a single line end between
-# two words stands alone.
+TAIL = 0.1  # share of the characters kept for dev if no dev file is named; the same as nanoGPT, so that losses compare
+PIECE = 1 << 18  # characters passed to the tokenizer at a time, so that each of its threads has some
+# Positions at which a text may be cut without changing a token: GPT-2's pattern joins a run of white space, but a
+# single line end between two words is a match alone.
 SEAM = re.compile(r"(?<=\S\n)(?=\S)")
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A file of text, or its beginning (`head`) or end (`tail`); nothing is read before it is asked for."""
+    """A file of text, or its beginning (`head`) or end (`tail`). The file is read only when it is asked for."""
 
     path: Path
     column: str = "text"
-    """Where the documents are in a .jsonl, .tsv or .csv file."""
+    """Column or key of the documents in a .jsonl, .tsv or .csv file."""
     part: Part = "all"
 
     @cached_property
@@ -39,7 +38,7 @@ class Corpus:
         return hashlib.sha256("\n".join(taken).encode()).hexdigest()
 
     def documents(self) -> list[str]:
-        """The texts, line ends as \\n. Raises DataError naming lines that cannot be read, or an empty file."""
+        """Return the texts, with line ends as \\n. Raises DataError naming unreadable lines, or an empty file."""
         documents = _documents(self.path, self.column)
         if self.part == "all":
             return documents
@@ -47,26 +46,26 @@ class Corpus:
         return list(_before(documents, cut) if self.part == "head" else _after(documents, cut))
 
 
-def corpus(name: str, column: str = "text", part: Part = "all") -> Corpus:
-    """The corpus of a file name. Raises DataError where there is no such file."""
+def find_corpus(name: str, column: str = "text", part: Part = "all") -> Corpus:
+    """Return the corpus of a file name. Raises DataError if there is no such file."""
     return Corpus(find_file(name), column, part)
 
 
-def corpora(train: str, dev: str | None, test: str | None, column: str = "text") -> dict[str, Corpus]:
-    """The corpus of each split that there is; with no file for dev the end of train is kept for it.
+def find_corpora(train: str, dev: str | None, test: str | None, column: str = "text") -> dict[str, Corpus]:
+    """Return the corpus of each split; without a file for dev, dev is the end of train.
 
-    Raises DataError naming every file that is not there.
+    Raises DataError naming every file that is missing.
     """
     parts: dict[str, tuple[str, Part]] = {"train": (train, "all" if dev else "head")}
     parts["dev"] = (dev, "all") if dev else (train, "tail")
     if test:
         parts["test"] = (test, "all")
-    found = all_of(partial(corpus, name, column, part) for name, part in parts.values())
+    found = read_all(partial(find_corpus, name, column, part) for name, part in parts.values())
     return dict(zip(parts, found))
 
 
 def pieces(text: str) -> Iterator[str]:
-    """The text in pieces of about `PIECE` characters, cut where no token is."""
+    """Yield the text in pieces of about `PIECE` characters, cut between tokens."""
     start = 0
     while start < len(text):
         seam = SEAM.search(text, start + PIECE)
@@ -78,16 +77,16 @@ def pieces(text: str) -> Iterator[str]:
 def _documents(path: Path, column: str) -> list[str]:
     if path.suffix in FORMATS:
         return read_texts(str(path), Columns(column, label=None)).texts
-    faults = Faults(path)
-    text = "\n".join(line for _, line in decoded_lines(path, faults))
-    faults.raise_if_any()
+    errors = LineErrors(path)
+    text = "\n".join(line for _, line in read_lines(path, errors))
+    errors.raise_if_any()
     if not text.strip():
         raise DataError(Problem("the file holds no text", "give it some, or name another", str(path)))
     return [text]
 
 
 def _before(documents: list[str], cut: int) -> Iterator[str]:
-    """What lies before character `cut` of the documents end to end."""
+    """Yield what comes before character `cut` of the documents end to end."""
     for document in documents:
         if cut <= 0:
             return

@@ -1,7 +1,7 @@
-"""Texts to token ids, once: memory-mapped arrays in the cache, keyed by what was encoded and how.
+"""Texts encoded to token ids once: memory-mapped arrays in the cache, keyed by what was encoded and how.
 
-The key is a sha256 over the file's bytes, the tokenizer's own definition and the settings, so a change of any of them
-is another folder.
+The key is a sha256 of the file's bytes, the tokenizer's definition and the settings, so a change of any of them gives
+another folder.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import numpy as np
 import torch
 
 from app.data.batch import Batch
-from app.data.cache import arrays
-from app.data.files import Columns, WrongLabel, find_file, read_texts
-from app.data.readable import file_digest
+from app.data.cache import cached_arrays
+from app.data.files import Columns, LabelCheck, find_file, read_texts
+from app.data.reading import file_digest
 from app.errors import DataError, Problem
 
-FORMAT = 1  # raise it when the arrays change their meaning
-CHUNK = 10_000  # texts tokenized at a time: bounds memory, and is enough for the tokenizer's threads
+FORMAT = 1  # part of the cache key: raise it when the arrays change their meaning
+CHUNK = 10_000  # texts or sentences tokenized at a time: bounds memory, and keeps the tokenizer's threads busy
 
 
 @dataclass(frozen=True)
 class Ragged:
-    """Sequences of different length, end to end: `flat[offsets[i]:offsets[i + 1]]` is sequence i."""
+    """Sequences of different lengths end to end: sequence i is `flat[offsets[i]:offsets[i + 1]]`."""
 
     flat: np.ndarray[Any, np.dtype[np.int32]]
     offsets: np.ndarray[Any, np.dtype[np.int64]]
@@ -46,13 +46,14 @@ class Ragged:
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> Ragged:
+        """Return these rows as one ragged array."""
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum([len(row) for row in rows], out=offsets[1:])
         flat = np.fromiter((i for row in rows for i in row), dtype=np.int32, count=int(offsets[-1]))
         return cls(flat, offsets)
 
     def padded(self, indices: np.ndarray[Any, Any], fill: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """(B, T) int64 array of these sequences, T the longest of them, and their lengths (B,)."""
+        """Return these sequences as a (B, T) int64 array, T the length of the longest, and their lengths (B,)."""
         lengths = self.offsets[indices + 1] - self.offsets[indices]
         rows = np.full((len(indices), int(lengths.max(initial=0))), fill, dtype=np.int64)
         for row, index, length in zip(rows, indices, lengths):
@@ -63,12 +64,12 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of different length; a `DataSet` without labels."""
+    """Sequences of token ids; a `DataSet` without labels."""
 
     ids: Ragged
     pad: int
     digest: str
-    """sha256 of the file it came from."""
+    """sha256 of the file that they came from."""
 
     @property
     def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -90,25 +91,28 @@ class Encoded:
 
 @dataclass(frozen=True)
 class EncodedTexts(Encoded):
-    """A file of texts, labelled or not, as token ids."""
+    """A file of texts as token ids, with or without labels."""
 
     labels: np.ndarray[Any, np.dtype[Any]] | None = None
-    """(N,) index into the class names, or float32 numbers."""
+    """(N,) indices into the class names, or float32 numbers."""
 
     def __getitem__(self, indices: np.ndarray[Any, Any]) -> Batch:
         batch = super().__getitem__(indices)
         return batch if self.labels is None else replace(batch, labels=torch.from_numpy(self.labels[indices]))
 
 
-def definition(tokenizer: Any) -> str:
-    """What decides the ids a tokenizer gives. How it was last told to cut and pad stands in it too, and is left out: it
-    changes with each use, and the same text would be encoded again under another key."""
+def tokenizer_definition(tokenizer: Any) -> str:
+    """Return what decides the ids that a tokenizer gives, as JSON.
+
+    Its current truncation and padding are left out: they change with each use, which would change the cache key and
+    encode the same text again.
+    """
     whole = json.loads(tokenizer.backend_tokenizer.to_str())
     return json.dumps({name: part for name, part in whole.items() if name not in ("truncation", "padding")})
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> Ragged:
-    """Token ids of texts, special tokens included, cut at `max_length`."""
+    """Return the token ids of texts, special tokens included, truncated to `max_length`."""
     rows: list[list[int]] = []
     for start in range(0, len(texts), CHUNK):
         chunk = list(texts[start : start + CHUNK])
@@ -117,7 +121,10 @@ def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> Ragged:
 
 
 def class_names(name: str, columns: Columns) -> list[str]:
-    """The classes of a training file, in order, whole numbers as numbers. Raises DataError where there is but one."""
+    """Return the classes of a training file in order, integers sorted as numbers before other names.
+
+    Raises DataError if there is only one class, or if the labels are numbers that are not all integers.
+    """
     texts = read_texts(name, columns)
     names = sorted(set(texts.labels), key=lambda label: (0, int(label), "") if _is_whole(label) else (1, 0, label))
     numbers = [_number(label) for label in names]
@@ -134,17 +141,17 @@ def class_names(name: str, columns: Columns) -> list[str]:
 def encode_texts(
     name: str, columns: Columns, tokenizer: Any, max_length: int, classes: Sequence[str] | None
 ) -> EncodedTexts:
-    """A labelled file as arrays, from the cache once there; with no classes the labels are numbers.
+    """Return a labelled file as token ids, from the cache if it was encoded before; `classes` None: labels are numbers.
 
-    Raises DataError, also for a label that is not in `classes` or no number.
+    Raises DataError for an unreadable file, and for each label that is not in `classes` or not a number.
     """
     path = find_file(name)
     digest = file_digest(path)
     settings = json.dumps([FORMAT, path.suffix, columns.text, columns.label, max_length, classes and list(classes)])
-    key = hashlib.sha256("\n".join([digest, definition(tokenizer), settings]).encode()).hexdigest()
+    key = hashlib.sha256("\n".join([digest, tokenizer_definition(tokenizer), settings]).encode()).hexdigest()
 
-    def encoded() -> list[np.ndarray[Any, Any]]:
-        texts = read_texts(name, columns, _no_number if classes is None else _not_one_of(classes))
+    def encode() -> list[np.ndarray[Any, Any]]:
+        texts = read_texts(name, columns, _number_check if classes is None else _class_check(classes))
         labels = (
             np.array([_number(label) for label in texts.labels], dtype=np.float32)
             if classes is None
@@ -153,26 +160,26 @@ def encode_texts(
         ids = tokenize(tokenizer, texts.texts, max_length)
         return [ids.flat, ids.offsets, labels]
 
-    flat, offsets, labels = arrays("encoded", key, ("flat", "offsets", "labels"), encoded)
+    flat, offsets, labels = cached_arrays("encoded", key, ("flat", "offsets", "labels"), encode)
     return EncodedTexts(Ragged(flat, offsets), tokenizer.pad_token_id or 0, digest, labels)
 
 
-def _not_one_of(classes: Sequence[str]) -> WrongLabel:
-    """What is wrong with a label that is none of the training file's classes."""
+def _class_check(classes: Sequence[str]) -> LabelCheck:
+    """Return a check that refuses labels that are not classes of the training file."""
     known = frozenset(classes)
     wrong = f"is not one of {', '.join(classes)}", "correct it, or add such rows to train"
     return lambda label: None if label in known else (f"label {label!r} {wrong[0]}", wrong[1])
 
 
-def _no_number(label: str) -> tuple[str, str] | None:
-    """What is wrong with a label that is no finite number."""
+def _number_check(label: str) -> tuple[str, str] | None:
+    """Refuse a label that is not a finite number."""
     if math.isnan(_number(label)):
         return f"label {label!r} is not a number", "write a number, with a point for the decimals"
     return None
 
 
 def _number(label: str) -> float:
-    """The finite number that a label is, or nan."""
+    """Return the finite number that a label holds, or NaN."""
     try:
         number = float(label)
     except ValueError:
@@ -181,4 +188,4 @@ def _number(label: str) -> float:
 
 
 def _is_whole(label: str) -> bool:
-    return re.fullmatch(r"-?\d{1,4000}", label) is not None  # Python makes no number of more digits than 4,300
+    return re.fullmatch(r"-?\d{1,4000}", label) is not None  # Python refuses to parse an int of more than 4,300 digits

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from app.data.batch import Batch, DataSet
-from app.data.batching import Batches, Cut, Shared, loader
+from app.data.batching import BatchSampler, BatchSpec, ShardedDataset, loader
 from app.finetune.distributed import processes
 from app.finetune.engine import rng
 from app.finetune.tasks.base import Prediction, Scores, Task
@@ -44,7 +44,7 @@ def evaluate(
     """
     predictions = predict(fabric, module, task, batches, between_batches)
     data: Any = batches.dataset
-    return Evaluation(predictions, task.score(predictions, data.data if isinstance(data, Shared) else data))
+    return Evaluation(predictions, task.score(predictions, data.data if isinstance(data, ShardedDataset) else data))
 
 
 def predict(
@@ -74,8 +74,8 @@ def evaluation_loader(data: DataSet, recipe: Recipe, most_batches: int | None = 
     """Return all of a data set in batches, or `most_batches` of them, evenly spaced; nothing is shuffled."""
     settings, rank = recipe.trainer, processes.this_rank()
     tokens = settings.batch_tokens * BATCH_FACTOR if settings.batch_tokens else None
-    cut = Cut(settings.batch_size * BATCH_FACTOR, tokens, shuffle=False, most=most_batches)
-    return loader(data, Batches(data.lengths, cut, rank.rank, rank.world_size), workers=0, pin=False)
+    cut = BatchSpec(settings.batch_size * BATCH_FACTOR, tokens, shuffle=False, most=most_batches)
+    return loader(data, BatchSampler(data.lengths, cut, rank.rank, rank.world_size), workers=0, pin=False)
 
 
 def most_dev_batches(recipe: Recipe, task: Task[Any], steps: int, batches_per_epoch: int) -> int | None:

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from app.data.batch import Batch
-from app.data.batching import Batches
+from app.data.batching import BatchSampler
 from app.errors import Problem, RunError
 from app.finetune.distributed import processes
 from app.finetune.engine import rng
@@ -182,7 +182,7 @@ class TrainingLoop:
     def epoch(self) -> None:
         """Train to the end of this epoch, or of the training."""
         sampler, accumulate = self.train_loader.sampler, self.settings.accumulate
-        assert isinstance(sampler, Batches)
+        assert isinstance(sampler, BatchSampler)
         sampler.begin(self.position.epoch, self.position.batch)
         loader = iter(self.train_loader)
         while micro_batches := list(islice(loader, accumulate)):  # an epoch's last step may have fewer

@@ -9,14 +9,14 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.data.batch import Batch
-from app.data.text.packing import IGNORED
-from app.data.text.vocabulary import vocabulary_in
+from app.data.batch import IGNORE_INDEX, Batch
+from app.data.text.vocabulary import load_vocabulary
 from app.finetune.generation.sampling import window
 from app.finetune.tasks.base import Forward
 from app.finetune.tasks.language import LanguageTask
 from app.models import causal_lm
-from app.models.adapters import merged
+from app.models.adapters import merge_adapters
+from app.models.pretrained import max_positions
 from app.schema import CausalLanguageModel
 
 
@@ -30,21 +30,21 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
     @cached_property
     def config(self) -> Any:
         """transformers' configuration of the model."""
-        return self.loaded or causal_lm.configuration(self.recipe.model)
+        return self.loaded or causal_lm.build_config(self.recipe.model)
 
     def context(self) -> int | None:
-        return causal_lm.longest(self.config)
+        return max_positions(self.config)
 
     def own_tokenizer(self) -> str | None:
         return self.recipe.model.name
 
     def model(self) -> nn.Module:
-        return causal_lm.causal_model(self.recipe.model, self.config, len(self.vocabulary), self.vocabulary.end)
+        return causal_lm.build_causal_lm(self.recipe.model, self.config, len(self.vocabulary), self.vocabulary.end)
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         assert batch.labels is not None
         logits = self.logits(forward, batch).float().flatten(0, 1)
-        return F.cross_entropy(logits, batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
+        return F.cross_entropy(logits, batch.labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
 
     def logits(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(input_ids=batch.inputs["ids"], use_cache=False).logits
@@ -54,12 +54,12 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
         return TransformersReader(model)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        merged(model).save_pretrained(folder, safe_serialization=True)
+        merge_adapters(model).save_pretrained(folder, safe_serialization=True)
         self.vocabulary.save(folder)
 
     def load(self, folder: Path) -> nn.Module:
-        model: Any = causal_lm.load_causal(folder)
-        self.loaded, self.known = model.config, vocabulary_in(folder)
+        model: Any = causal_lm.load_causal_lm(folder)
+        self.loaded, self.known = model.config, load_vocabulary(folder)
         return model  # type: ignore[no-any-return]
 
     def flops(self, model: nn.Module, batch: Batch) -> float:
@@ -80,7 +80,7 @@ class TransformersReader:
 
     def __call__(self, ids: Tensor) -> Tensor:
         """Logits (B, V) of the token after ids (B, n)."""
-        length, limit = ids.shape[1], causal_lm.longest(self.model.config)
+        length, limit = ids.shape[1], max_positions(self.model.config)
         begin = length - (window(length, limit) if limit else length)
         if begin != self.begin:
             self.past, self.begin, self.end = None, begin, begin

@@ -14,7 +14,7 @@ from app.data.files import Columns, read_plain
 from app.data.text.encode import EncodedTexts, Ragged, encode_texts, tokenize
 from app.finetune.tasks.base import Split, Task
 from app.models import pretrained
-from app.models.adapters import merged
+from app.models.adapters import merge_adapters
 from app.models.trimmed_embedding import restore_embeddings, trim_embeddings
 from app.schema import TextClassification, TextRegression, TokenClassification
 
@@ -41,7 +41,7 @@ class EncoderTask(Task[E]):
 
     def begin(self, tokenizer: Any, config: Any) -> None:
         """Take the tokenizer and the configuration of the model, which may read less than the recipe allows."""
-        asked, most = self.recipe.data.max_length, pretrained.positions_in(config)
+        asked, most = self.recipe.data.max_length, pretrained.max_positions(config)
         self.tokenizer, self.length = tokenizer, min(asked, most or asked)
         if tokenizer.pad_token is None:  # a decoder's has none; what ends a text may also fill the room behind it
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -62,7 +62,7 @@ class EncoderTask(Task[E]):
         """Put into a plain model, about to be saved, what the task knows beside it."""
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        plain = merged(model)
+        plain = merge_adapters(model)
         restore_embeddings(plain)
         self.finish(plain)
         plain.save_pretrained(folder, safe_serialization=True)

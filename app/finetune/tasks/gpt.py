@@ -9,12 +9,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from app.data.batch import Batch
-from app.data.text.vocabulary import vocabulary_in
+from app.data.text.vocabulary import load_vocabulary
 from app.errors import ModelError, Problem
 from app.finetune.generation.sampling import GPTReader
 from app.finetune.tasks.base import Forward
 from app.finetune.tasks.language import LanguageTask
-from app.models.adapters import adapted, merged
+from app.models.adapters import apply_adapters, merge_adapters
 from app.models.fetch import model_folder
 from app.models.gpt import GPT, GPTConfig
 from app.models.gpt_weights import load_gpt2, read_gpt2_config, save_gpt2
@@ -59,9 +59,9 @@ class GPTTask(LanguageTask[LanguageModel]):
     def model(self) -> nn.Module:
         settings = self.recipe.model
         if settings.pretrained:
-            return adapted(load_gpt2(self.folder, settings.dropout), settings)
+            return apply_adapters(load_gpt2(self.folder, settings.dropout), settings)
         config = GPTConfig(len(self.vocabulary), **self._sizes(), dropout=settings.dropout or 0.0, activation="gelu")
-        return adapted(GPT(config), settings)
+        return apply_adapters(GPT(config), settings)
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         total: Tensor = forward(**batch.inputs, targets=batch.labels)
@@ -76,12 +76,12 @@ class GPTTask(LanguageTask[LanguageModel]):
         return GPTReader(model)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        save_gpt2(merged(model), folder, self.vocabulary.end)
+        save_gpt2(merge_adapters(model), folder, self.vocabulary.end)
         self.vocabulary.save(folder)
 
     def load(self, folder: Path) -> nn.Module:
         model = load_gpt2(folder)
-        self.loaded, self.known = model.config, vocabulary_in(folder)
+        self.loaded, self.known = model.config, load_vocabulary(folder)
         return model
 
     def count(self, model: nn.Module) -> float:

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from app import fileio
 from app.data.batch import Batch, DataSet
-from app.data.images.sources import Images, labelled_splits, unlabelled
+from app.data.images.dataset import Images
+from app.data.images.folder import read_unlabelled
+from app.data.images.sources import read_labelled_splits
 from app.errors import DataError, Problem
 from app.finetune.tasks.base import Forward, Prediction, Scores, Split, Task, mean_loss
 from app.finetune.tasks.text_classification import confusion, per_class, tables_of
@@ -86,7 +88,7 @@ class ImageClassificationTask(Task[ImageClassification]):
     def predict_dataset(self, name: str | None) -> DataSet:
         if name is None:
             raise DataError(Problem("images do not come from stdin", "name an image, or a folder of them"))
-        return unlabelled(name, self.recipe.data.side, self.recipe.data.channels, self.classes)
+        return read_unlabelled(name, self.recipe.data.side, self.recipe.data.channels, self.classes)
 
     def json_lines(self, predictions: Sequence[Prediction], data: DataSet) -> Iterator[dict[str, Any]]:
         assert isinstance(data, Images)
@@ -101,7 +103,7 @@ class ImageClassificationTask(Task[ImageClassification]):
     def _divided(self) -> dict[Split, Images]:
         data, seed = self.recipe.data, self.recipe.seed
         named = {"train": data.train, "dev": data.dev, "test": data.test}
-        read = labelled_splits({split: name for split, name in named.items() if name}, data.side, data.channels)
+        read = read_labelled_splits({split: name for split, name in named.items() if name}, data.side, data.channels)
         train = read.pop("train")
         self.classes = self.classes or train.classes
         for name, images in {"train": train, **read}.items():
@@ -109,7 +111,7 @@ class ImageClassificationTask(Task[ImageClassification]):
                 what = f"the classes of {name} are {', '.join(images.classes)}"
                 raise DataError(Problem(what, f"they should be those of the model: {', '.join(self.classes)}"))
         shares = {split: share for split, share in (("dev", DEV), ("test", TEST)) if split not in read}
-        *kept, rest = train.divided(list(shares.values()), seed)
+        *kept, rest = train.stratified_split(list(shares.values()), seed)
         parts: dict[Any, Images] = {**read, **dict(zip(shares, kept)), "train": rest}
         for split, images in parts.items():
             if not len(images):

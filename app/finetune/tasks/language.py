@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.data.batch import Batch, DataSet
-from app.data.text.corpus import Corpus, corpora, corpus
-from app.data.text.packing import IGNORED, Windows, pack
-from app.data.text.vocabulary import Vocabulary, learned, vocabulary_in
+from app.data.batch import IGNORE_INDEX, Batch, DataSet
+from app.data.text.corpus import Corpus, find_corpora, find_corpus
+from app.data.text.packing import Windows, pack
+from app.data.text.vocabulary import Vocabulary, learn_vocabulary, load_vocabulary
 from app.errors import ConfigError, DataError, ModelError, Problem
 from app.finetune.generation.sampling import Reader
 from app.finetune.tasks.base import Forward, Prediction, Scores, Split, Task, mean_loss
@@ -88,8 +88,10 @@ class LanguageTask(Task[R]):
         assert batch.labels is not None
         # Row by row: a float32 copy of all the logits would be the largest tensor of the evaluation, 5 GB for GPT-2.
         pairs = zip(self.logits(forward, batch), batch.labels)
-        losses = [F.cross_entropy(row.float(), labels, ignore_index=IGNORED, reduction="sum") for row, labels in pairs]
-        rows = zip(batch.index.tolist(), torch.stack(losses).tolist(), batch.labels.ne(IGNORED).sum(1).tolist())
+        losses = [
+            F.cross_entropy(row.float(), labels, ignore_index=IGNORE_INDEX, reduction="sum") for row, labels in pairs
+        ]
+        rows = zip(batch.index.tolist(), torch.stack(losses).tolist(), batch.labels.ne(IGNORE_INDEX).sum(1).tolist())
         return [Prediction(index, loss, count) for index, loss, count in rows]
 
     def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
@@ -103,7 +105,7 @@ class LanguageTask(Task[R]):
     def _corpora(self) -> dict[str, Corpus]:
         """The text of each split that there is."""
         data = self.recipe.data
-        return corpora(data.train, data.dev, data.test, data.text)
+        return find_corpora(data.train, data.dev, data.test, data.text)
 
     def _vocabulary(self) -> Vocabulary:
         model, data = self.recipe.model, self.recipe.data
@@ -115,7 +117,7 @@ class LanguageTask(Task[R]):
             raise ModelError(Problem(what, "leave out model.tokenizer, or say model.pretrained=false"))
         if kind == "characters":  # of all the texts: nothing is learned about a character by its being known
             names = dict.fromkeys(name for name in (data.train, data.dev, data.test) if name)
-            return learned(kind, 0, [corpus(name, data.text) for name in names])
+            return learn_vocabulary(kind, 0, [find_corpus(name, data.text) for name in names])
         if kind == "bpe":
-            return learned(kind, model.vocab_size, [self._corpora()["train"]])
-        return vocabulary_in(tokenizer_folder(kind, model.revision if kind == own else None))
+            return learn_vocabulary(kind, model.vocab_size, [self._corpora()["train"]])
+        return load_vocabulary(tokenizer_folder(kind, model.revision if kind == own else None))

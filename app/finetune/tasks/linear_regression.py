@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
 from app.data.generated import Points, linear_law, points_on
-from app.finetune.tasks.base import Forward, Prediction, R, Scores, Split, Task, mean_loss
+from app.finetune.tasks.base import Forward, Prediction, Scores, Split, Task, mean_loss
 from app.models.linear import LinearModel
-from app.schema import LinearRegression
+from app.schema import LinearRegression, LogisticRegression
+
+PointsRecipe = TypeVar("PointsRecipe", LinearRegression, LogisticRegression)
 
 AGREES = 1e-3  # largest difference of a coefficient from the closed form that still counts as having arrived
 
@@ -33,7 +35,7 @@ What happened, step by step:
 5. The check: for this loss the best weights have a formula. Here they are beside those that the steps arrived at."""
 
 
-class LinearTask(Task[R]):
+class LinearTask(Task[PointsRecipe]):
     """A task whose model is a linear map of a point's coordinates."""
 
     unit = "points"

@@ -45,7 +45,7 @@ class TextClassificationTask(TextTask[TextClassification]):
         return self.encoded(name, split, self.classes)
 
     def model(self) -> nn.Module:
-        return self.ready(pretrained.sequence_classifier(self.recipe.model, self.classes))
+        return self.ready(pretrained.build_sequence_classifier(self.recipe.model, self.classes))
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(**batch.inputs).logits
@@ -76,7 +76,7 @@ class TextClassificationTask(TextTask[TextClassification]):
         model = pretrained.load_classifier(folder)
         config: Any = model.config
         self.classes = [config.id2label[i] for i in range(config.num_labels)]
-        self.begin(pretrained.tokenizer_in(folder), config)
+        self.begin(pretrained.load_tokenizer(folder), config)
         return model
 
     def to_json(self, prediction: Prediction) -> dict[str, Any]:

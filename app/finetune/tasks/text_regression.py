@@ -54,7 +54,7 @@ class TextRegressionTask(TextTask[TextRegression]):
         if self.scale == 0:
             what = f"every row has the label {self.shift:g}"
             raise DataError(Problem(what, "training needs labels that differ", self.recipe.data.train))
-        model = pretrained.text_regressor(self.recipe.model)
+        model = pretrained.build_text_regressor(self.recipe.model)
         if last_layer(model).bias is None:  # GPT-2's: nothing there could hold a shift
             self.shift = 0.0
         return self.ready(model)
@@ -99,7 +99,7 @@ class TextRegressionTask(TextTask[TextRegression]):
     def load(self, folder: Path) -> nn.Module:
         model = pretrained.load_classifier(folder)
         config: Any = model.config
-        self.begin(pretrained.tokenizer_in(folder), config)
+        self.begin(pretrained.load_tokenizer(folder), config)
         self.deviation = config.label_deviation
         return model
 

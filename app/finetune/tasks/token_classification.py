@@ -12,11 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.data.batch import Batch, DataSet
+from app.data.batch import IGNORE_INDEX, Batch, DataSet
 from app.data.tags.encode import EncodedTags, encode_tagged, encode_words, tag_names
 from app.data.tags.read import Keys, read_tagged, read_untagged
 from app.data.tags.schemes import OUTSIDE, spans_of
-from app.data.text.packing import IGNORED
 from app.errors import DataError
 from app.finetune.metrics.entities import report_of
 from app.finetune.metrics.viterbi import best_tags
@@ -55,20 +54,20 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         if self.tokenizer is None:
             model = self.recipe.model
             folder = model_folder(model.name, model.revision, weights=model.pretrained)
-            self.begin(pretrained.tokenizer_for_words(folder), pretrained.config_in(folder))
+            self.begin(pretrained.load_word_tokenizer(folder), pretrained.load_config(folder))
         encoded = encode_tagged(name, keys, self.tokenizer, self.length, self.names)
         if split == "train":
             self.remember(encoded.ids)
         return encoded
 
     def model(self) -> nn.Module:
-        return self.ready(pretrained.token_classifier(self.recipe.model, self.names))
+        return self.ready(pretrained.build_token_classifier(self.recipe.model, self.names))
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(**batch.inputs).logits
         assert batch.labels is not None
         return F.cross_entropy(
-            logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
+            logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"
         )
 
     def weight(self, batch: Batch) -> int:
@@ -80,9 +79,9 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         assert batch.labels is not None
         log_probabilities = forward(**batch.inputs).logits.float().log_softmax(2)  # (B, T, C)
         losses = F.nll_loss(
-            log_probabilities.transpose(1, 2), batch.labels, ignore_index=IGNORED, reduction="none"
+            log_probabilities.transpose(1, 2), batch.labels, ignore_index=IGNORE_INDEX, reduction="none"
         ).sum(1)
-        scores, counted = log_probabilities.cpu().numpy(), batch.labels.ne(IGNORED).cpu().numpy()
+        scores, counted = log_probabilities.cpu().numpy(), batch.labels.ne(IGNORE_INDEX).cpu().numpy()
         return [
             Prediction(index, loss, float(words.sum()), row[words])
             for index, loss, row, words in zip(batch.index.tolist(), losses.tolist(), scores, counted)
@@ -136,7 +135,7 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         config: Any = model.config
         self.names = [config.id2label[i] for i in range(config.num_labels)]
         self.lead = getattr(config, "outside_lead", 0.0)
-        self.begin(pretrained.tokenizer_for_words(folder), config)
+        self.begin(pretrained.load_word_tokenizer(folder), config)
         return model
 
     def predict_dataset(self, name: str | None) -> EncodedTags:

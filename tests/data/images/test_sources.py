@@ -1,4 +1,4 @@
-"""Labelled images by name, and how they are divided."""
+"""Labelled images by name, and how they are split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.data.images.sources import Images, labelled, labelled_splits
+from app.data.images.dataset import Images
+from app.data.images.sources import read_labelled, read_labelled_splits
 from app.errors import DataError
 
 
@@ -18,34 +19,34 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["nowhere", "torchvision:MINST", "torchvision:"])
-def test_no_such_images(name: str) -> None:
+def test_an_unknown_name_is_a_data_error(name: str) -> None:
     with pytest.raises(DataError):
-        labelled(name, side=6, channels=1)
+        read_labelled(name, side=6, channels=1)
 
 
-def test_the_digits_are_whole() -> None:
-    found = labelled("digits", side=8, channels=1)
+def test_all_digits_are_read_in_any_size() -> None:
+    found = read_labelled("digits", side=8, channels=1)
     assert found.pixels.shape == (1797, 1, 8, 8) and found.pixels.max() == 255
     assert found.labels is not None and len(found.classes) == 10
-    assert labelled("digits", side=12, channels=3).pixels.shape == (1797, 3, 12, 12)
+    assert read_labelled("digits", side=12, channels=3).pixels.shape == (1797, 3, 12, 12)
 
 
-def test_parts_are_disjoint_whole_and_of_all_classes() -> None:
+def test_a_stratified_split_is_disjoint_complete_and_balanced() -> None:
     labels = np.repeat([0, 1], [100, 40])
     images = Images(np.arange(140, dtype=np.uint8).reshape(140, 1, 1, 1), labels, ("a", "b"), "digest")
-    dev, test, train = images.divided([0.1, 0.2], seed=3)
+    dev, test, train = images.stratified_split([0.1, 0.2], seed=3)
     assert sorted(np.concatenate([part.pixels.ravel() for part in (dev, test, train)]).tolist()) == list(range(140))
     for part, share in ((dev, 0.1), (test, 0.2), (train, 0.7)):
         assert part.labels is not None
         assert np.bincount(part.labels).tolist() == [round(100 * share), round(40 * share)]
     assert len({dev.digest, test.digest, train.digest}) == 3
-    again = images.divided([0.1, 0.2], seed=3)[0]
-    other = images.divided([0.1, 0.2], seed=4)[0]
+    again = images.stratified_split([0.1, 0.2], seed=3)[0]
+    other = images.stratified_split([0.1, 0.2], seed=4)[0]
     assert np.array_equal(dev.pixels, again.pixels) and not np.array_equal(dev.pixels, other.pixels)
 
 
 class Downloaded:
-    """What torchvision's sets look like: two classes, the training part dark and the test part light."""
+    """A stand-in for a torchvision set: two classes, the training part dark and the test part light."""
 
     classes = ("low", "high")
 
@@ -54,12 +55,12 @@ class Downloaded:
         self.targets = [0, 1, 0, 1]
 
 
-def test_only_train_is_the_training_part_of_a_downloaded_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_train_is_the_training_part_of_a_torchvision_set(monkeypatch: pytest.MonkeyPatch) -> None:
     import torchvision
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", Downloaded)
     name = "torchvision:MNIST"
-    found = labelled_splits({"train": name, "dev": name, "test": name}, side=5, channels=1)
+    found = read_labelled_splits({"train": name, "dev": name, "test": name}, side=5, channels=1)
     assert {split: int(images.pixels.max()) for split, images in found.items()} == {
         "train": 40,
         "dev": 200,
@@ -67,7 +68,7 @@ def test_only_train_is_the_training_part_of_a_downloaded_set(monkeypatch: pytest
     }
 
 
-def test_what_is_wrong_in_every_split_is_told_at_once(tmp_path: Path) -> None:
+def test_the_problems_of_all_splits_are_reported_together(tmp_path: Path) -> None:
     for split in ("train", "dev"):
         for name in ("a", "b"):
             (tmp_path / split / name).mkdir(parents=True)
@@ -75,7 +76,7 @@ def test_what_is_wrong_in_every_split_is_told_at_once(tmp_path: Path) -> None:
         (tmp_path / split / "a" / "1.png").write_bytes(b"no image")
     names = {split: str(tmp_path / split) for split in ("train", "dev", "test")}
     with pytest.raises(DataError) as caught:
-        labelled_splits(names, side=4, channels=1)
-    said = str(caught.value)
+        read_labelled_splits(names, side=4, channels=1)
+    message = str(caught.value)
     assert len(caught.value.problems) == 3
-    assert [part in said for part in ("train/a/1.png", "dev/a/1.png", "no such folder")] == [True] * 3
+    assert [part in message for part in ("train/a/1.png", "dev/a/1.png", "no such folder")] == [True] * 3

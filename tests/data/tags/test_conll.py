@@ -1,4 +1,4 @@
-"""CoNLL columns: what real files hold is read, and what cannot be read is named by its line."""
+"""CoNLL columns: the forms that real files have are read, and an unreadable line is named."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from app.data.tags.read import read_tagged
 from app.errors import DataError
-
-WNUT = Path(__file__).parents[3] / ".." / "shared" / "data" / "wnut17"
 
 
 def written(folder: Path, text: str | bytes, name: str = "some.conll") -> str:
@@ -52,7 +50,7 @@ ADA = [[("Ada", "B-PER"), ("wrote", "O")], [("Hi", "O")]]
         pytest.param("# text = Ada wrote\nAda B-PER\nwrote O\n\nHi O\n", id="spaced"),
     ],
 )
-def test_the_shapes_that_files_come_in(tmp_path: Path, text: str) -> None:
+def test_each_form_of_columns_is_read(tmp_path: Path, text: str) -> None:
     assert pairs(tmp_path, text) == ADA
 
 
@@ -61,7 +59,7 @@ def test_a_hash_may_be_a_token(tmp_path: Path) -> None:
     assert pairs(tmp_path, "#\tO\n1\tO\n#tag\tO\n") == [[("#", "O"), ("1", "O"), ("#tag", "O")]]
 
 
-def test_between_tabs_a_token_may_hold_a_space(tmp_path: Path) -> None:
+def test_a_token_between_tabs_may_hold_a_space(tmp_path: Path) -> None:
     assert pairs(tmp_path, "New York\tB-LOC\nis\tO\n") == [[("New York", "B-LOC"), ("is", "O")]]
 
 
@@ -73,15 +71,15 @@ def test_each_token_knows_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("Ada\tB-PER\nwrote\n", "some.conll:2: 1 column where the other lines have 2"),
-        ("Ada\tB-PER\nNew\tYork\tB-LOC\nis\tO\n", "some.conll:2: 3 columns where the other lines have 2"),
-        ("Ada B-PER\nNew York B-LOC\nis O\n", "some.conll:2: 3 columns where the other lines have 2"),
-        ("Ada\tB-PER\nwrote O\nit\tO\n", "some.conll:2: 1 column where the other lines have 2"),
+        ("Ada\tB-PER\nwrote\n", "some.conll:2: 1 column, but the other lines have 2"),
+        ("Ada\tB-PER\nNew\tYork\tB-LOC\nis\tO\n", "some.conll:2: 3 columns, but the other lines have 2"),
+        ("Ada B-PER\nNew York B-LOC\nis O\n", "some.conll:2: 3 columns, but the other lines have 2"),
+        ("Ada\tB-PER\nwrote O\nit\tO\n", "some.conll:2: 1 column, but the other lines have 2"),
         ("Ada\tB-PER\n\tO\n", "some.conll:2: the token is empty"),
         ("Ada\tB-PER\nwrote\t\n", "some.conll:2: the tag is empty"),
         ("Ada\tB-PER\nwrote\tVERB\n", "some.conll:2: 'VERB' is not a tag"),
         ("# newdoc\nAda B-PER\n", "some.conll:1: 'newdoc' is not a tag"),
-        ("Ada\tB-PER\nwrote\0\tO\n", "some.conll:2: the token holds a control character"),
+        ("Ada\tB-PER\nwrote\0\tO\n", "some.conll:2: the token holds a carriage return or a null character"),
         ("Ada\tO\nwrote\tO\rit\tO\n", "some.conll:2: 3 columns"),
         (b"Ada\tB-PER\nwr\xf6te\tO\n", "some.conll:2: byte 3 of the line is not UTF-8"),
         ("Ada\tB-PER\n".encode("utf-16"), "not UTF-8"),
@@ -90,17 +88,17 @@ def test_each_token_knows_its_line(tmp_path: Path) -> None:
         ("-DOCSTART- O\n", "the file has no sentences"),
     ],
 )
-def test_what_cannot_be_read_is_named_with_its_line(tmp_path: Path, text: str | bytes, complaint: str) -> None:
+def test_an_unreadable_line_is_named(tmp_path: Path, text: str | bytes, complaint: str) -> None:
     assert complaint in refusal(tmp_path, text)
 
 
-def test_all_faults_come_at_once_up_to_a_limit(tmp_path: Path) -> None:
+def test_all_errors_are_reported_together_up_to_a_limit(tmp_path: Path) -> None:
     text = refusal(tmp_path, "Ada\tB-PER\n" * 100 + "bad\n" * 30)
-    assert text.count("1 column where") == 20
+    assert text.count("1 column, but") == 20
     assert "10 more lines like these" in text
 
 
-def test_a_missing_file_is_named_with_its_neighbour(tmp_path: Path) -> None:
+def test_the_fix_for_a_missing_file_is_the_nearest_name(tmp_path: Path) -> None:
     written(tmp_path, "Ada\tO\n", "train.conll")
     with pytest.raises(DataError, match=r"did you mean .*train\.conll"):
         read_tagged(str(tmp_path / "trian.conll"))
@@ -115,10 +113,8 @@ def test_a_missing_file_is_named_with_its_neighbour(tmp_path: Path) -> None:
         ("emerging.test.annotated", 1287, 23394, 429),
     ],
 )
-def test_wnut17_reads_whole(name: str, sentences: int, tokens: int, people: int) -> None:
-    if not WNUT.is_dir():
-        pytest.skip("../shared/data/wnut17 is not here")
-    found = read_tagged(str(WNUT / name))
+def test_wnut17_is_read_completely(shared: Path, name: str, sentences: int, tokens: int, people: int) -> None:
+    found = read_tagged(str(shared / "wnut17" / name))
     assert len(found) == sentences
     assert sum(len(s.tokens) for s in found) == tokens
     assert Counter(tag for s in found for tag in s.tags)["B-person"] == people
@@ -143,7 +139,7 @@ LINES = st.lists(st.sampled_from(SHAPES) | st.text(max_size=12), max_size=12)
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(LINES.map(lambda lines: "\n".join(lines).encode("utf-8", "replace")) | st.binary(max_size=60))
-def test_any_file_reads_or_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_any_file_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
     try:
         sentences = read_tagged(written(tmp_path, content))
     except DataError:

@@ -1,4 +1,4 @@
-"""Sentences as JSONL: tokens and tags, or tokens alone."""
+"""Sentences as JSONL: tokens with tags, or tokens only."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_tokens_and_tags_are_read_into_iob2(tmp_path: Path) -> None:
     ]
 
 
-def test_the_keys_can_be_named(tmp_path: Path) -> None:
+def test_keys_can_have_other_names(tmp_path: Path) -> None:
     name = written(tmp_path, '{"words": ["Ada"], "ner": ["B-PER"]}\n')
     assert read_tagged(name, Keys("words", "ner"))[0].tokens == ["Ada"]
 
@@ -54,14 +54,14 @@ def test_the_keys_can_be_named(tmp_path: Path) -> None:
         ("[" * 100_000, "not valid JSON"),
     ],
 )
-def test_what_cannot_be_read_is_named_with_its_line(tmp_path: Path, line: str, complaint: str) -> None:
+def test_an_unreadable_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
     name = written(tmp_path, '{"tokens": ["a"], "tags": ["O"]}\n' + line + "\n")
     with pytest.raises(DataError) as caught:
         read_tagged(name)
     assert f"some.jsonl:2: {complaint}" in str(caught.value)
 
 
-def test_tokens_alone_come_from_jsonl_or_plain_lines(tmp_path: Path) -> None:
+def test_tokens_without_tags_are_read_from_jsonl_or_plain_lines(tmp_path: Path) -> None:
     assert read_untagged(written(tmp_path, '{"tokens": ["New York", "!"]}\n')) == [["New York", "!"]]
     assert read_untagged(written(tmp_path, "Ada wrote .\n\n Hi\n", "some.txt")) == [["Ada", "wrote", "."], ["Hi"]]
 
@@ -86,7 +86,7 @@ READERS: list[Callable[[str], list[Any]]] = [read_tagged, read_untagged]
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.one_of(JSON.map(json.dumps), st.text(max_size=20)), max_size=4))
-def test_any_file_reads_or_is_refused(tmp_path: Path, lines: list[str]) -> None:
+def test_any_file_is_read_or_refused(tmp_path: Path, lines: list[str]) -> None:
     name = written(tmp_path, "\n".join(lines))
     for read in READERS:
         try:

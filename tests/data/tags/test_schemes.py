@@ -1,4 +1,4 @@
-"""Tag schemes: each is recognised, all become IOB2, and a file that mixes two is refused with its lines."""
+"""Tag schemes: each is recognised and becomes IOB2; a file that mixes two is refused, with the lines named."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.data.files import Faults
-from app.data.tags.schemes import Sentence, kinds_of, label_names, to_iob2
+from app.data.files import LineErrors
+from app.data.tags.schemes import Sentence, entity_types, label_names, to_iob2
 from app.errors import DataError
 
 FILE = Path("tags.conll")
 
 
 def sentences_of(*texts: str) -> list[Sentence]:
-    """One sentence a text, tags parted by spaces; lines count on, with one empty line between sentences."""
+    """Return a sentence for each text of tags; line numbers continue, with one empty line between sentences."""
     found, line = [], 1
     for text in texts:
         tags = text.split()
@@ -26,9 +26,9 @@ def sentences_of(*texts: str) -> list[Sentence]:
 
 
 def iob2(*texts: str) -> list[str]:
-    faults = Faults(FILE)
-    found = to_iob2(sentences_of(*texts), faults)
-    faults.raise_if_any()
+    errors = LineErrors(FILE)
+    found = to_iob2(sentences_of(*texts), errors)
+    errors.raise_if_any()
     return [" ".join(sentence.tags) for sentence in found]
 
 
@@ -51,11 +51,11 @@ def test_every_scheme_becomes_iob2(scheme: str, written: str) -> None:
     assert iob2(written) == ["O B-PER I-PER B-PER O B-LOC B-PER"], scheme
 
 
-def test_a_long_span_in_iobes_keeps_its_middle() -> None:
+def test_a_long_span_in_iobes_keeps_its_inner_tokens() -> None:
     assert iob2("B-PER I-PER I-PER E-PER") == ["B-PER I-PER I-PER I-PER"]
 
 
-def test_a_span_does_not_reach_into_the_next_sentence() -> None:
+def test_a_span_ends_with_its_sentence() -> None:
     assert iob2("O I-PER", "I-PER O") == ["O B-PER", "B-PER O"]
 
 
@@ -63,7 +63,7 @@ def test_a_type_may_hold_a_dash() -> None:
     assert iob2("B-creative-work I-creative-work") == ["B-creative-work I-creative-work"]
 
 
-def test_a_file_without_spans_stays_as_it_is() -> None:
+def test_a_file_without_spans_is_unchanged() -> None:
     assert iob2("O O", "O") == ["O O", "O"]
 
 
@@ -75,13 +75,13 @@ def test_iob1_and_iob2_in_one_file_are_refused_with_the_lines() -> None:
     assert text.count("error:") == 2
 
 
-def test_the_rarer_scheme_of_the_two_is_called_wrong() -> None:
+def test_the_rarer_scheme_of_the_two_is_reported() -> None:
     text = refusal("I-PER O I-LOC O I-ORG O B-PER")
     assert text.count("error:") == 1
     assert "tags.conll:7: B-PER follows O, but line 1 opens a span with I-" in text
 
 
-def test_a_span_that_changes_its_type_midway_is_two_and_noted(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_span_that_changes_its_type_becomes_two_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert iob2("B-LOC I-PER I-PER O B-ORG") == ["B-LOC B-PER I-PER O B-ORG"]
     assert caplog.messages == ["tags.conll:2: I-PER follows B-LOC: read as B-PER"]
 
@@ -124,15 +124,15 @@ def test_a_broken_span_in_iobes_is_named(written: str, complaint: str) -> None:
         ("BI-PER", "as in B-PER"),
     ],
 )
-def test_what_is_no_tag_is_named_with_its_fix(tag: str, fix: str) -> None:
+def test_an_invalid_tag_is_named_with_its_fix(tag: str, fix: str) -> None:
     text = refusal(f"O {tag} I-PER B-LOC")
     assert f"tags.conll:2: {tag!r} is not a tag" in text
     assert fix in text
-    assert text.count("error:") == 1  # not one for each neighbour too
+    assert text.count("error:") == 1  # and none for its neighbours
 
 
-def test_kinds_and_labels() -> None:
-    assert kinds_of(sentences_of("B-PER O", "B-LOC I-LOC")) == ["LOC", "PER"]
+def test_types_and_labels_are_sorted() -> None:
+    assert entity_types(sentences_of("B-PER O", "B-LOC I-LOC")) == ["LOC", "PER"]
     assert label_names(["LOC", "PER"]) == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 
 
@@ -141,7 +141,7 @@ SPANS = st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["", "PER", "LOC"]
 
 
 def write(spans: Spans, scheme: str) -> list[str]:
-    """Tags of spans, written straight from each scheme's definition; the empty type is a stretch outside."""
+    """Return the tags of spans by the definition of each scheme; spans of the empty type are outside tokens."""
     tags: list[str] = []
     last = ""
     for length, kind in spans:
@@ -160,7 +160,7 @@ def write(spans: Spans, scheme: str) -> list[str]:
 
 
 @given(st.lists(SPANS.filter(bool), min_size=1, max_size=4), st.sampled_from(["IOB1", "IOB2", "IOBES", "BILOU"]))
-def test_any_spans_in_any_scheme_come_back_as_the_same_iob2(sentences: list[Spans], scheme: str) -> None:
+def test_any_spans_in_any_scheme_become_the_same_iob2(sentences: list[Spans], scheme: str) -> None:
     assert iob2(*(" ".join(write(s, scheme)) for s in sentences)) == [" ".join(write(s, "IOB2")) for s in sentences]
 
 

@@ -1,4 +1,4 @@
-"""Words as subwords and windows: every word is answered for once, whatever its length and that of its sentence."""
+"""Words as subwords and windows: every word is labelled once, for any length of word and sentence."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.data.tags.windows import frame_of, pieces_of, windows_of
+from app.data.tags.windows import pieces_of, special_tokens_of, windows_of
 from tests.data.word_tokenizer import word_tokenizer
 
 TOKENIZER = word_tokenizer()
 
 
-def test_the_frame_is_what_the_tokenizer_adds() -> None:
-    assert frame_of(TOKENIZER) == ([2], [3])
+def test_special_tokens_are_those_that_the_tokenizer_adds() -> None:
+    assert special_tokens_of(TOKENIZER) == ([2], [3])
 
 
 def test_each_word_has_its_own_pieces() -> None:
     assert pieces_of(TOKENIZER, [["Ada", "Lovelace", "."], ["New York"]]) == [[[4], [5, 6], [8]], [[9, 10]]]
 
 
-def test_a_word_of_which_nothing_is_left_is_unknown_and_not_lost() -> None:
+def test_a_word_that_the_tokenizer_drops_becomes_the_unknown_token() -> None:
     assert pieces_of(TOKENIZER, [["Ada", "\u200b", "Ada"], ["\u200b"]]) == [[[4], [1], [4]], [[1]]]
 
 
@@ -33,8 +33,8 @@ def test_a_sentence_that_fits_is_one_window() -> None:
     assert list(windows_of([3, 1, 4], room=8)) == [(range(3), range(3))]
 
 
-def test_windows_overlap_and_lend_words_on_both_sides() -> None:
-    windows = list(windows_of([1] * 20, room=8))  # a quarter of the room, two words, is lent on each side
+def test_windows_overlap_on_both_sides() -> None:
+    windows = list(windows_of([1] * 20, room=8))  # overlap: a quarter of the room, two words, on each side
     assert [(w.read.start, w.read.stop, w.kept.start, w.kept.stop) for w in windows] == [
         (0, 8, 0, 6),
         (4, 12, 6, 10),
@@ -43,7 +43,7 @@ def test_windows_overlap_and_lend_words_on_both_sides() -> None:
     ]
 
 
-def test_a_word_longer_than_the_room_stands_in_a_window_of_its_own() -> None:
+def test_a_word_longer_than_the_room_is_a_window_alone() -> None:
     windows = list(windows_of([1, 50, 1], room=4))
     assert [list(w.read) for w in windows] == [[0], [1], [2]]
 

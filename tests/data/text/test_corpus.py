@@ -1,4 +1,4 @@
-"""Running text out of files: what is read, where dev begins, where a text may be cut."""
+"""Running text from files: what is read, how dev is taken from train, and where a text may be cut."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.data.text import corpus as module
-from app.data.text.corpus import Corpus, corpora, corpus, pieces
+from app.data.text.corpus import Corpus, find_corpora, find_corpus, pieces
 from app.errors import DataError
 
 
@@ -37,15 +37,15 @@ def test_each_row_of_a_table_is_a_document(tmp_path: Path) -> None:
         ("broken.jsonl", b'{"text": "good"}\n{"text": 3}\nno\n', "broken.jsonl:2"),
     ],
 )
-def test_a_fault_is_named_with_its_line(tmp_path: Path, name: str, content: bytes, place: str) -> None:
+def test_an_unreadable_line_is_named(tmp_path: Path, name: str, content: bytes, place: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError) as caught:
-        corpus(str(tmp_path / name)).documents()
+        find_corpus(str(tmp_path / name)).documents()
     assert caught.value.problems[0].where.endswith(place)
 
 
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=8))
-def test_head_and_tail_are_the_whole(documents: list[str]) -> None:
+def test_head_and_tail_make_up_the_text(documents: list[str]) -> None:
     cut = round(sum(map(len, documents)) * (1 - module.TAIL))
     head, tail = list(module._before(documents, cut)), list(module._after(documents, cut))
     assert "".join(head) == "".join(documents)[:cut]
@@ -53,7 +53,7 @@ def test_head_and_tail_are_the_whole(documents: list[str]) -> None:
     assert len(head) + len(tail) - len(documents) in (0, 1)  # at most one document is cut in two
 
 
-def test_the_parts_of_a_file_have_digests_of_their_own(tmp_path: Path) -> None:
+def test_the_parts_of_a_file_have_different_digests(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text("some text\n")
     assert len({Corpus(path, part=part).digest for part in ("all", "head", "tail")}) == 3
@@ -62,31 +62,31 @@ def test_the_parts_of_a_file_have_digests_of_their_own(tmp_path: Path) -> None:
     assert Corpus(path).digest != before
 
 
-def test_every_split_has_its_text_and_dev_the_end_of_train_where_it_has_none(tmp_path: Path) -> None:
+def test_every_split_has_its_text_and_a_missing_dev_is_the_end_of_train(tmp_path: Path) -> None:
     for name in ("train", "dev", "test"):
         (tmp_path / name).write_text(name)
     train, dev, test = (str(tmp_path / name) for name in ("train", "dev", "test"))
-    own = corpora(train, dev, test)
+    own = find_corpora(train, dev, test)
     assert {split: (text.path.name, text.part) for split, text in own.items()} == {
         "train": ("train", "all"),
         "dev": ("dev", "all"),
         "test": ("test", "all"),
     }
-    shared = corpora(train, None, None)
+    shared = find_corpora(train, None, None)
     assert {split: (text.path.name, text.part) for split, text in shared.items()} == {
         "train": ("train", "head"),
         "dev": ("train", "tail"),
     }
 
 
-def test_every_text_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_every_missing_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        corpora(str(tmp_path / "one"), str(tmp_path / "two"), str(tmp_path))
+        find_corpora(str(tmp_path / "one"), str(tmp_path / "two"), str(tmp_path))
     assert len(caught.value.problems) == 3
 
 
 @given(st.text(alphabet="ab \n", max_size=200))
-def test_pieces_are_the_text_and_are_cut_between_words(text: str) -> None:
+def test_pieces_make_up_the_text_and_are_cut_between_words(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "PIECE", 8)
         found = list(pieces(text))
@@ -97,7 +97,7 @@ def test_pieces_are_the_text_and_are_cut_between_words(text: str) -> None:
 
 @given(st.binary(max_size=200), st.sampled_from([".txt", ".jsonl", ".tsv", ".csv"]))
 @settings(deadline=None)
-def test_any_bytes_are_text_or_a_clear_error(content: bytes, suffix: str) -> None:
+def test_any_bytes_give_text_or_a_data_error(content: bytes, suffix: str) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, "text" + suffix)
         path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""A text is encoded once, whatever its tokenizer was used for meanwhile."""
+"""A text is encoded once, however its tokenizer was used before."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import pytest
 
 from app.data.files import Columns
 from app.data.text.encode import class_names, encode_texts
-from app.models.pretrained import tokenizer_in
+from app.models.pretrained import load_tokenizer
 from tests.finetune.small_bert import few_reviews, small_bert
 
 
-def test_a_second_run_finds_what_the_first_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_uses_the_arrays_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKSPACE_CACHE", str(tmp_path / "cache"))
     files = [override.partition("=")[2] for override in few_reviews(tmp_path / "data")]
     folder = small_bert(tmp_path / "bert")
     for _ in range(2):
-        tokenizer = tokenizer_in(folder)  # as it comes from its file: not yet told to cut anything
+        tokenizer = load_tokenizer(folder)  # as loaded: no truncation set yet
         for file in files:
             encode_texts(file, Columns(), tokenizer, 16, ["negative", "positive"])
         assert len(list((tmp_path / "cache" / "encoded").iterdir())) == len(files)
 
 
-def test_a_label_of_more_digits_than_a_number_may_have_is_a_name(tmp_path: Path) -> None:
+def test_a_label_of_too_many_digits_for_an_int_is_a_name(tmp_path: Path) -> None:
     long = "9" * 5000
     (tmp_path / "a.tsv").write_text(f"good film\t{long}\nbad film\t1\n")
     assert class_names(str(tmp_path / "a.tsv"), Columns()) == ["1", long]

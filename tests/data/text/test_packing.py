@@ -1,4 +1,4 @@
-"""Streams of tokens and the windows over them: everything counted once, nothing lost, nothing encoded twice."""
+"""Streams of tokens and windows over them: every token is a target once, and a text is encoded once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.data.batch import IGNORE_INDEX
 from app.data.text import corpus as corpus_module
 from app.data.text.corpus import Corpus
-from app.data.text.packing import IGNORED, Windows, encode, pack
-from app.data.text.vocabulary import byte_pairs, characters
+from app.data.text.packing import Windows, encode_stream, pack
+from app.data.text.vocabulary import bpe_vocabulary, character_vocabulary
 from app.errors import DataError
 
 TEXT = "To be, or not to be:\nthat is the question.\n\n  Whether 'tis nobler  \n in the mind\nto suffer.\n" * 30
@@ -25,13 +26,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def counted(windows: Windows) -> list[tuple[int, int]]:
-    """(place in the stream, target) of each position that counts."""
+    """Return (position in the stream, target) of each target that the loss counts."""
     batch = windows[np.arange(len(windows))]
     assert batch.labels is not None
-    places = windows.starts[:, None] + 1 + np.arange(windows.length)
-    kept = batch.labels.ne(IGNORED).numpy()
+    positions = windows.starts[:, None] + 1 + np.arange(windows.length)
+    kept = batch.labels.ne(IGNORE_INDEX).numpy()
     assert batch.useful == kept.sum() and batch.padded == kept.size
-    return sorted(zip(places[kept].tolist(), batch.labels.numpy()[kept].tolist()))
+    return sorted(zip(positions[kept].tolist(), batch.labels.numpy()[kept].tolist()))
 
 
 @given(st.integers(2, 200), st.integers(1, 50))
@@ -46,38 +47,38 @@ def test_inputs_are_the_tokens_before_their_targets(tokens: int, length: int, st
     windows = Windows(np.arange(tokens), min(length, tokens - 1), stride, "")
     batch = windows[np.arange(len(windows))]
     assert batch.labels is not None
-    kept = batch.labels != IGNORED
+    kept = batch.labels != IGNORE_INDEX
     assert (batch.inputs["ids"][kept] + 1 == batch.labels[kept]).all()
 
 
-def test_stride_one_is_every_window_there_is() -> None:
+def test_stride_one_gives_every_window() -> None:
     windows = Windows(np.arange(100), length=10, stride=1, digest="")
     assert windows.starts.tolist() == list(range(90))
     assert windows.repeated == 0
 
 
 def test_documents_are_joined_by_the_end_token() -> None:
-    vocabulary = byte_pairs(["ab"], 257)
+    vocabulary = bpe_vocabulary(["ab"], 257)
     a, b = (vocabulary.tokenizer.token_to_id(c) for c in "ab")
-    assert encode(["ab", "b"], vocabulary).tolist() == [a, b, vocabulary.end, b]
-    assert encode(["ab"], characters(["ab"])).tolist() == [0, 1]
+    assert encode_stream(["ab", "b"], vocabulary).tolist() == [a, b, vocabulary.end, b]
+    assert encode_stream(["ab"], character_vocabulary(["ab"])).tolist() == [0, 1]
 
 
-def test_encoding_in_pieces_gives_the_tokens_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    vocabulary = byte_pairs([TEXT], 400)
+def test_encoding_in_pieces_gives_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = bpe_vocabulary([TEXT], 400)
     whole = vocabulary.encode([TEXT])[0]
     monkeypatch.setattr(corpus_module, "PIECE", 50)
-    assert encode([TEXT], vocabulary).tolist() == whole.tolist()
+    assert encode_stream([TEXT], vocabulary).tolist() == whole.tolist()
 
 
-def test_small_vocabularies_take_two_bytes_a_token() -> None:
-    assert encode(["ab"], characters(["ab"])).dtype == np.uint16
+def test_a_small_vocabulary_takes_two_bytes_a_token() -> None:
+    assert encode_stream(["ab"], character_vocabulary(["ab"])).dtype == np.uint16
 
 
-def test_a_text_is_encoded_once_and_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_is_encoded_once_and_memory_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "text.txt"
     path.write_text(TEXT)
-    vocabulary = characters([TEXT])
+    vocabulary = character_vocabulary([TEXT])
     first = pack(Corpus(path), vocabulary, length=64)
     assert isinstance(first.stream, np.memmap)
     monkeypatch.setattr(Corpus, "documents", lambda self: pytest.fail("read again though cached"))
@@ -86,12 +87,10 @@ def test_a_text_is_encoded_once_and_mapped(tmp_path: Path, monkeypatch: pytest.M
     assert (again.length, again.stride, again.digest) == (32, 8, first.digest)
 
 
-def test_an_interrupted_encoding_leaves_nothing_behind(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_encoding_leaves_no_files(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "text.txt"
     path.write_text(TEXT)
-    vocabulary = characters([TEXT])
+    vocabulary = character_vocabulary([TEXT])
     with monkeypatch.context() as patch:
         patch.setattr(np, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -100,10 +99,10 @@ def test_an_interrupted_encoding_leaves_nothing_behind(
     assert len(pack(Corpus(path), vocabulary, length=64)) > 1
 
 
-def test_a_short_text_shortens_the_window_and_one_token_is_too_little(tmp_path: Path) -> None:
+def test_a_short_text_shortens_the_window_and_one_token_is_too_few(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text("abc")
-    assert pack(Corpus(path), characters(["abc"]), length=64).length == 2
+    assert pack(Corpus(path), character_vocabulary(["abc"]), length=64).length == 2
     path.write_text("a")
     with pytest.raises(DataError, match="less than two tokens"):
-        pack(Corpus(path), characters(["abc"]), length=64)
+        pack(Corpus(path), character_vocabulary(["abc"]), length=64)

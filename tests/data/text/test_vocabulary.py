@@ -1,4 +1,4 @@
-"""Tokenizers: text in and the same text out, the same every time, and readable by transformers."""
+"""Tokenizers: decoding gives the text back, learning is deterministic, and transformers reads what is saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.data.text.corpus import Corpus
-from app.data.text.vocabulary import END, Vocabulary, byte_pairs, characters, learned, vocabulary_in
+from app.data.text.vocabulary import (
+    END,
+    Vocabulary,
+    bpe_vocabulary,
+    character_vocabulary,
+    learn_vocabulary,
+    load_vocabulary,
+)
 from app.errors import DataError, ModelError
 
 TEXT = "The quick brown fox,\n\n  jumps over the lazy dog. Naïve? Yes - 100 %!\n" * 20
@@ -29,25 +36,25 @@ def file(tmp_path: Path) -> Path:
 
 
 def make_characters() -> Vocabulary:
-    return characters([TEXT])
+    return character_vocabulary([TEXT])
 
 
-def make_byte_pairs() -> Vocabulary:
-    return byte_pairs([TEXT], 300)
+def make_bpe() -> Vocabulary:
+    return bpe_vocabulary([TEXT], 300)
 
 
-@pytest.mark.parametrize("make", [make_characters, make_byte_pairs])
-def test_decoding_gives_the_text_back_and_saving_keeps_it(make: Callable[[], Vocabulary], tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [make_characters, make_bpe])
+def test_decoding_gives_the_text_back_before_and_after_saving(make: Callable[[], Vocabulary], tmp_path: Path) -> None:
     made = make()
     ids = made.encode([TEXT])[0]
     assert made.decode(ids.tolist()) == TEXT
     made.save(tmp_path)
-    again = vocabulary_in(tmp_path)
+    again = load_vocabulary(tmp_path)
     assert again.encode([TEXT])[0].tolist() == ids.tolist()
     assert (again.decode(ids.tolist()), again.end, again.digest) == (TEXT, made.end, made.digest)
 
 
-@pytest.mark.parametrize("make", [make_characters, make_byte_pairs])
+@pytest.mark.parametrize("make", [make_characters, make_bpe])
 def test_transformers_reads_what_is_saved(make: Callable[[], Vocabulary], tmp_path: Path) -> None:
     import transformers
 
@@ -60,61 +67,61 @@ def test_transformers_reads_what_is_saved(make: Callable[[], Vocabulary], tmp_pa
     assert theirs.eos_token_id == made.end
 
 
-def test_characters_are_those_that_occur_in_order() -> None:
-    assert [characters(["cab\n"]).decode([i]) for i in range(4)] == ["\n", "a", "b", "c"]
-    assert characters(["cab"]).end is None
-    several = characters(["ca", "b"], end=True)
+def test_characters_are_sorted_by_unicode() -> None:
+    assert [character_vocabulary(["cab\n"]).decode([i]) for i in range(4)] == ["\n", "a", "b", "c"]
+    assert character_vocabulary(["cab"]).end is None
+    several = character_vocabulary(["ca", "b"], end=True)
     assert several.end == 3 and several.decode([0, 3, 1]) == "ab"
 
 
 def test_unknown_characters_are_named() -> None:
     with pytest.raises(DataError, match="'X' 'é'"):
-        characters(["abc"]).encode(["abc", "aéX"])
+        character_vocabulary(["abc"]).encode(["abc", "aéX"])
 
 
 @given(st.text(max_size=50))
 @settings(deadline=None, max_examples=50)
-def test_byte_pairs_know_every_text(text: str) -> None:
-    made = BYTE_PAIRS
+def test_bpe_encodes_every_text(text: str) -> None:
+    made = BPE
     assert made.decode(made.encode([text])[0].tolist()) == text.replace(END, "")
 
 
-BYTE_PAIRS = make_byte_pairs()
+BPE = make_bpe()
 
 
-def test_byte_pairs_keep_to_their_size_and_need_every_byte() -> None:
-    assert len(BYTE_PAIRS) == 300 and BYTE_PAIRS.end == 0
+def test_bpe_keeps_to_its_size_and_needs_every_byte() -> None:
+    assert len(BPE) == 300 and BPE.end == 0
     with pytest.raises(ModelError, match="256 bytes"):
-        byte_pairs([TEXT], 256)
+        bpe_vocabulary([TEXT], 256)
 
 
 @pytest.mark.parametrize("kind", ["characters", "bpe"])
-def test_learning_gives_the_same_and_is_done_once(kind: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = learned(kind, 300, [Corpus(file)])
-    assert (first.end is None) == (kind == "characters")  # a file of one document needs none between two
+def test_a_vocabulary_is_learned_once(kind: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = learn_vocabulary(kind, 300, [Corpus(file)])
+    assert (first.end is None) == (kind == "characters")  # a file of one document needs no end token
     monkeypatch.setattr(Corpus, "documents", lambda self: pytest.fail("read again though cached"))
-    assert learned(kind, 300, [Corpus(file)]).digest == first.digest
+    assert learn_vocabulary(kind, 300, [Corpus(file)]).digest == first.digest
 
 
-def test_what_is_wrong_in_any_text_is_told_before_anything_is_learned(tmp_path: Path) -> None:
+def test_the_problems_of_all_texts_are_reported_before_learning(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_bytes(b"good\n\xff\n")
     (tmp_path / "two.txt").write_bytes(b"\xfe\n")
     with pytest.raises(DataError) as caught:
-        learned("characters", 0, [Corpus(tmp_path / "one.txt"), Corpus(tmp_path / "two.txt")])
+        learn_vocabulary("characters", 0, [Corpus(tmp_path / "one.txt"), Corpus(tmp_path / "two.txt")])
     assert [Path(problem.where).name for problem in caught.value.problems] == ["one.txt:2", "two.txt:1"]
 
 
-def test_the_end_token_is_the_one_the_folder_names(tmp_path: Path) -> None:
-    made = byte_pairs(["a b c " + END], 257)
+def test_the_end_token_is_that_of_the_folder(tmp_path: Path) -> None:
+    made = bpe_vocabulary(["a b c " + END], 257)
     made.tokenizer.add_special_tokens(["</s>"])
     made.save(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": {"content": "</s>"}}')
-    assert vocabulary_in(tmp_path).end == 257
+    assert load_vocabulary(tmp_path).end == 257
     (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 1024}')
     (tmp_path / "config.json").write_text('{"eos_token_id": [5, 6]}')
-    assert vocabulary_in(tmp_path).end == 5
-    (tmp_path / "config.json").write_text('{"eos_token_id": 50256}')  # of the weights, not of this tokenizer
-    assert vocabulary_in(tmp_path).end == 0
+    assert load_vocabulary(tmp_path).end == 5
+    (tmp_path / "config.json").write_text('{"eos_token_id": 50256}')  # beyond this tokenizer: an id of the weights
+    assert load_vocabulary(tmp_path).end == 0
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[]"])
@@ -122,13 +129,13 @@ def test_a_folder_without_a_tokenizer_is_an_error(tmp_path: Path, content: str |
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(ModelError, match=r"tokenizer\.json"):
-        vocabulary_in(tmp_path)
+        load_vocabulary(tmp_path)
 
 
-def test_a_tokenizer_from_a_folder_is_saved_as_it_was(tmp_path: Path) -> None:
-    make_byte_pairs().save(tmp_path)
+def test_a_loaded_tokenizer_is_saved_unchanged(tmp_path: Path) -> None:
+    make_bpe().save(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 1024}')
     (tmp_path / "copy").mkdir()
-    vocabulary_in(tmp_path).save(tmp_path / "copy")
+    load_vocabulary(tmp_path).save(tmp_path / "copy")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / name).read_bytes()

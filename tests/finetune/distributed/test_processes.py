@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from app import config
-from app.data.batching import Batches, Cut, Shared
+from app.data.batching import BatchSampler, BatchSpec, ShardedDataset
 from app.data.generated import linear_law, points_on
 from app.errors import ConfigError
 from app.finetune.distributed import processes
@@ -57,16 +57,16 @@ def train(folder: Path, *settings: str) -> Run:
 
 def test_processes_share_each_batch_to_the_last_example() -> None:
     lengths = np.random.default_rng(0).integers(1, 30, 49)
-    for cut in (Cut(8, None, True, 3), Cut(8, 64, True, 3)):
-        shares = [list(Batches(lengths, cut, rank, 3)) for rank in range(3)]
-        whole = list(Batches(lengths, cut))
+    for cut in (BatchSpec(8, None, True, 3), BatchSpec(8, 64, True, 3)):
+        shares = [list(BatchSampler(lengths, cut, rank, 3)) for rank in range(3)]
+        whole = list(BatchSampler(lengths, cut))
         assert len({len(share) for share in shares}) == 1, "a process with fewer batches would leave the others waiting"
         for batch, *parts in zip(whole, *shares):
             assert sorted(batch) == sorted(np.concatenate(parts))
 
 
 def test_a_share_of_no_examples_is_a_batch() -> None:
-    data = Shared(points_on(linear_law(3, 1), 10, 0.1, 2))
+    data = ShardedDataset(points_on(linear_law(3, 1), 10, 0.1, 2))
     batch = data[np.array([], dtype=np.int64)]
     assert len(batch) == 0 and batch.inputs["features"].shape == (0, 3) and batch.useful == batch.padded == 0
 

@@ -33,14 +33,14 @@ def our_losses(recipe: Recipe, folder: Path) -> list[float]:
 
 def their_losses(recipe: Recipe, folder: Path) -> list[float]:
     session: Any = prepare(recipe)
-    model: Any = AutoModelForSequenceClassification.from_pretrained(recipe.model.name, num_labels=2)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(session.task.recipe.model.name, num_labels=2)
     model.classifier.load_state_dict(session.model.classifier.state_dict())
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     batches = []
     for epoch in range(recipe.trainer.max_epochs):
-        session.train_loader.sampler.set_epoch(epoch)
+        session.train_loader.sampler.begin(epoch)
         batches += [{**batch.inputs, "labels": batch.labels} for batch in session.train_loader]
 
     class Same(Trainer):  # type: ignore[misc]

@@ -43,7 +43,7 @@ def test_a_bad_training_file_does_not_hide_bad_rows_of_the_others(tmp_path: Path
         (tmp_path / f"{split}.tsv").write_bytes(b"fine\tgood\nalone\n\xff\tbad\n")
     files = [f"data.{split}={tmp_path / split}.tsv" for split in ("train", "dev", "test")]
     said = said_of("sentiment", files)
-    assert said.count("1 column where 2 are expected") == said.count("is not UTF-8") == 3
+    assert said.count("1 column instead of 2") == said.count("is not UTF-8") == 3
 
 
 def test_a_bad_training_file_does_not_hide_bad_tags_of_the_others(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_bad_training_file_does_not_hide_bad_tags_of_the_others(tmp_path: Path
         (tmp_path / f"{split}.conll").write_text("Ada\tB-PER\nwrote\tO\tO\nmuch\tnothing\n")
     files = [f"data.{split}={tmp_path / split}.conll" for split in ("train", "dev", "test")]
     said = said_of("ner", files)
-    assert said.count("3 columns where") == said.count("'nothing' is not a tag") == 3
+    assert said.count("3 columns, but") == said.count("'nothing' is not a tag") == 3
 
 
 @pytest.mark.parametrize("tokenizer", ["bpe", "characters"])

@@ -13,6 +13,7 @@ from app.data.generated import Points
 from app.finetune.session import prepare
 from app.finetune.tasks.linear_regression import LinearRegressionTask
 from app.finetune.train import train_recipe
+from app.schema import LinearRegression
 
 EPOCHS, PAUSE = 4, 0.05
 
@@ -37,6 +38,7 @@ def test_waiting_for_data_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_evaluation_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load("hello-linear", [f"trainer.max_epochs={EPOCHS}", "trainer.eval_every=1"])
     slowed(LinearRegressionTask, "predict", monkeypatch)
+    assert isinstance(recipe, LinearRegression)
     finished = train_recipe(recipe, tmp_path)
     assert finished.seconds > EPOCHS * PAUSE
     assert EPOCHS * recipe.data.examples / finished.speeds["points/s"] < EPOCHS * PAUSE

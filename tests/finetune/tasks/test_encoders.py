@@ -11,7 +11,7 @@ import pytest
 from app import cli
 from app.config import load
 from app.finetune.session import prepare
-from app.models.pretrained import positions_in
+from app.models.pretrained import max_positions
 from app.runs.folder import find
 from tests.finetune.small_bert import WORDS, few_reviews, small_bert
 
@@ -71,7 +71,7 @@ def test_a_text_is_cut_at_what_the_model_can_read(tmp_path: Path) -> None:
 def test_positions(kind: str, settings: dict[str, Any], expected: int | None) -> None:
     import transformers
 
-    assert positions_in(getattr(transformers, kind)(**settings)) == expected
+    assert max_positions(getattr(transformers, kind)(**settings)) == expected
 
 
 def test_a_run_can_be_used_on_a_machine_that_lacks_what_it_was_trained_with(

@@ -13,7 +13,7 @@ import torch
 
 from app.config import load
 from app.data.text.packing import Windows
-from app.data.text.vocabulary import byte_pairs
+from app.data.text.vocabulary import bpe_vocabulary
 from app.errors import ConfigError, ModelError, WorkspaceError
 from app.finetune.evaluate import evaluate_run
 from app.finetune.generation.sampling import Sampling, continuations, probabilities, window
@@ -47,7 +47,7 @@ def gpt2_folder(tmp_path: Path) -> Path:
     import transformers
 
     folder = tmp_path / "gpt2"
-    vocabulary = byte_pairs([TEXT], 300)
+    vocabulary = bpe_vocabulary([TEXT], 300)
     sizes = {"vocab_size": 300, "n_positions": 32, "n_layer": 2, "n_head": 2, "n_embd": 32}
     drops = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
     torch.manual_seed(0)
@@ -132,7 +132,7 @@ def test_gpt2_from_nothing_asks_no_hub(text: Path, tmp_path: Path, monkeypatch: 
 
 def test_a_tokenizer_comes_from_a_folder_that_holds_nothing_else(text: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer").mkdir()
-    byte_pairs([text.read_text()], 270).save(tmp_path / "tokenizer")
+    bpe_vocabulary([text.read_text()], 270).save(tmp_path / "tokenizer")
     sizes = [*TINY, f"data.train={text}", "data.length=16", f"model.tokenizer={tmp_path / 'tokenizer'}"]
     session = prepare(load("gpt2", ["model.pretrained=false", *sizes]))
     assert isinstance(session.task, LanguageTask) and len(session.task.vocabulary) <= 270

@@ -21,6 +21,7 @@ import pytest
 from app.config import load
 from app.errors import ModelError
 from app.models.fetch import model_folder
+from app.schema import TextClassification
 
 ROOT = Path(__file__).resolve().parents[3]
 PROJECT = f"gpu-workspace-test-{os.getpid()}"
@@ -171,7 +172,9 @@ def test_the_first_command_trains_in_the_container(
     if "could not be fetched" in done.stderr:
         monkeypatch.setenv("WORKSPACE_CACHE", str(tmp_path))
         with contextlib.suppress(ModelError):
-            model_folder(load("sentiment").model.name)
+            recipe = load("sentiment")
+            assert isinstance(recipe, TextClassification)
+            model_folder(recipe.model.name)
             pytest.fail(f"this machine can fetch the model and its container cannot: {done.stderr[-2000:]}")
         pytest.skip("neither the model hub nor the package index answers this machine")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,4 +1,4 @@
-"""One image as bytes: whatever its kind, its greys and the way its camera was held, or an error with its path."""
+"""One image as pixels, whatever its format, bit depth and orientation, or an error with its path."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.data.images.pixels import decoded
+from app.data.images.decode import decode_image
 from app.errors import DataError
 
 GREYS = np.array([[0, 257], [32_896, 65_535]], dtype=np.uint16)
 IN_EIGHT_BITS = [[0, 1], [128, 255]]
 SEEN = np.arange(16, dtype=np.uint8).reshape(4, 4) * 16
-# How a camera stores what is seen: by the sides on which row 0 and column 0 of the stored image are (Exif 2.32, 4.6.4).
+# How a camera stores SEEN: the side of row 0 and of column 0 in the stored image (Exif 2.32, 4.6.4).
 STORED = {
     1: SEEN,  # top, left
     2: SEEN[:, ::-1],  # top, right
@@ -34,7 +34,7 @@ FORMATS = ["png", "jpg", "bmp", "gif", "webp", "ppm", "tif"]
 
 def problem_of(path: Path) -> str:
     with pytest.raises(DataError) as caught:
-        decoded(path, 4, 1)
+        decode_image(path, 4, 1)
     (problem,) = caught.value.problems
     assert problem.where == str(path) and problem.fix
     return problem.what
@@ -43,49 +43,49 @@ def problem_of(path: Path) -> str:
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_greys_of_16_bits_are_scaled(suffix: str, tmp_path: Path) -> None:
     Image.fromarray(GREYS).save(tmp_path / f"a.{suffix}")
-    assert decoded(tmp_path / f"a.{suffix}", 2, 1).tolist() == [IN_EIGHT_BITS]
-    assert decoded(tmp_path / f"a.{suffix}", 2, 3).tolist() == [IN_EIGHT_BITS] * 3
+    assert decode_image(tmp_path / f"a.{suffix}", 2, 1).tolist() == [IN_EIGHT_BITS]
+    assert decode_image(tmp_path / f"a.{suffix}", 2, 3).tolist() == [IN_EIGHT_BITS] * 3
 
 
-def test_greys_of_16_bits_in_a_pgm_are_scaled_whatever_its_white(tmp_path: Path) -> None:
+def test_greys_of_16_bits_in_a_pgm_are_scaled_for_any_white(tmp_path: Path) -> None:
     path = tmp_path / "a.pgm"
     path.write_bytes(b"P5 2 2 65535\n" + GREYS.astype(">u2").tobytes())
-    assert decoded(path, 2, 1).tolist() == [IN_EIGHT_BITS]
+    assert decode_image(path, 2, 1).tolist() == [IN_EIGHT_BITS]
     path.write_bytes(b"P5 2 1 1000\n" + np.array([0, 1000], dtype=">u2").tobytes())
-    assert decoded(path, 2, 1)[0, 0].tolist() == [0, 255]
+    assert decode_image(path, 2, 1)[0, 0].tolist() == [0, 255]
 
 
 @pytest.mark.parametrize("greys", [np.array([[70_000, 0]], dtype=np.int32), np.array([[0.5, 1.0]], dtype=np.float32)])
-def test_greys_without_a_known_white_are_refused(greys: np.ndarray[Any, Any], tmp_path: Path) -> None:
+def test_greys_of_unknown_range_are_refused(greys: np.ndarray[Any, Any], tmp_path: Path) -> None:
     Image.fromarray(greys).save(tmp_path / "a.tif")
     assert "nothing says which is white" in problem_of(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
 @pytest.mark.parametrize("orientation", STORED)
-def test_an_image_is_turned_as_it_was_seen(orientation: int, suffix: str, tmp_path: Path) -> None:
+def test_an_image_is_turned_upright(orientation: int, suffix: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation]))
     stored.save(tmp_path / f"a.{suffix}", exif=exif, lossless=True)  # for WebP; the others always are
-    assert decoded(tmp_path / f"a.{suffix}", 4, 1).tolist() == [SEEN.tolist()]
+    assert decode_image(tmp_path / f"a.{suffix}", 4, 1).tolist() == [SEEN.tolist()]
 
 
-def test_notes_that_cannot_be_read_do_not_spoil_the_image(tmp_path: Path) -> None:
+def test_unreadable_exif_data_is_ignored(tmp_path: Path) -> None:
     Image.fromarray(SEEN).save(tmp_path / "a.png", exif=b"Exif\x00\x00no notes")
-    assert decoded(tmp_path / "a.png", 4, 1).tolist() == [SEEN.tolist()]
+    assert decode_image(tmp_path / "a.png", 4, 1).tolist() == [SEEN.tolist()]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_half_a_file_is_named(suffix: str, tmp_path: Path) -> None:
+def test_a_truncated_file_is_named(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{suffix}"
     NOISE.save(path)
-    assert decoded(path, 4, 3).shape == (3, 4, 4)
+    assert decode_image(path, 4, 3).shape == (3, 4, 4)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert "not an image that can be read" in problem_of(path)
 
 
-def test_what_is_no_image_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("some text")
     assert problem_of(tmp_path / "a.png") == "not an image that can be read"
 
@@ -93,13 +93,13 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(FORMATS), st.integers(0, 400), st.binary(min_size=1, max_size=8))
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about what it finds in a broken file
-def test_any_bytes_are_an_image_or_a_clear_error(tmp_path: Path, suffix: str, place: int, change: bytes) -> None:
+def test_any_bytes_give_an_image_or_a_data_error(tmp_path: Path, suffix: str, place: int, change: bytes) -> None:
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(SEEN).save(path)
     content = bytearray(path.read_bytes())
     content[place : place + len(change)] = change
     path.write_bytes(content)
     try:
-        assert decoded(path, 4, 1).shape == (1, 4, 4)
+        assert decode_image(path, 4, 1).shape == (1, 4, 4)
     except DataError as error:
         assert [problem.where for problem in error.problems] == [str(path)]

@@ -1,4 +1,4 @@
-"""Images of any size and kind as bytes of one size, (C, side, side); of many of them, once."""
+"""Decode any image to uint8 (C, side, side), and cache the result."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from app.data.cache import arrays
-from app.data.readable import unreadable
-from app.errors import DataError, Problem
+from app.data.cache import cached_arrays
+from app.data.reading import read_problem
+from app.errors import DataError, Problem, first_line
 
-FORMAT = 2  # raise it when the same images would become other bytes
-WHITE = 65_535  # of greys in 16 bits
-# What undoes each orientation that a camera may note (Exif 2.32, tag 0x0112); 1 is upright.
+FORMAT = 2  # part of the cache key: raise it when the same image would give other bytes
+WHITE = 65_535  # of 16-bit greys
+# The operation that undoes each orientation that a camera may note (Exif 2.32, tag 0x0112); 1 is upright.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -31,20 +31,20 @@ UPRIGHT = {
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def decoded(path: Path, side: int, channels: int) -> Pixels:
-    """(C, side, side) of an image file, as its camera was held. Raises DataError where it holds no whole image."""
+def decode_image(path: Path, side: int, channels: int) -> Pixels:
+    """Return an image file as (C, side, side), turned upright. Raises DataError if it holds no complete image."""
     try:
         with Image.open(path) as image:
             image.load()
-            return pixels_of(_upright(image), side, channels)
+            return to_pixels(_upright(image), side, channels)
     except Exception as error:  # on broken files its decoders raise SyntaxError, EOFError, struct.error and more
         raise DataError(_problem(path, error)) from error
 
 
-def pixels_of(image: Image.Image, side: int, channels: int) -> Pixels:
-    """(C, side, side) of an image, stretched where it is not square. Raises ValueError for greys with no known white.
+def to_pixels(image: Image.Image, side: int, channels: int) -> Pixels:
+    """Return an image as (C, side, side), stretched if it is not square. 1 channel is grey, 3 are RGB.
 
-    1 channel is grey, 3 are red, green and blue.
+    Raises ValueError for greys whose white is unknown.
     """
     image = _eight_bits(image).convert("L" if channels == 1 else "RGB")
     if image.size != (side, side):
@@ -52,36 +52,36 @@ def pixels_of(image: Image.Image, side: int, channels: int) -> Pixels:
     return np.asarray(image, dtype=np.uint8).reshape(side, side, channels).transpose(2, 0, 1)
 
 
-def cached(key: Sequence[str], make: Callable[[], Pixels]) -> Pixels:
-    """The pixels of many images from the cache, made and put there where they are missing."""
+def cached_pixels(key: Sequence[str], make: Callable[[], Pixels]) -> Pixels:
+    """Return the pixels of many images from the cache, after calling `make` and storing them if they are missing."""
     hashed = hashlib.sha256(json.dumps([FORMAT, *key]).encode()).hexdigest()
-    return arrays("images", hashed, ["pixels"], lambda: [make()])[0]
+    return cached_arrays("images", hashed, ["pixels"], lambda: [make()])[0]
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Greys of 16 bits as greys of 8: Pillow itself would make everything above 255 white."""
+    """Scale 16-bit greys to 8 bits; Pillow's own conversion turns everything above 255 white. Raises ValueError."""
     if image.mode == "F":
         raise ValueError("its greys are floating-point numbers, and nothing says which is white")
     if not image.mode.startswith("I"):
         return image
-    greys = np.asarray(image).astype(np.int64)  # mode I has 32 bits, and is also how greys of a PGM of 16 are opened
+    greys = np.asarray(image).astype(np.int64)  # mode I has 32 bits; Pillow also opens a 16-bit PGM in it
     if greys.min() < 0 or greys.max() > WHITE:
         raise ValueError("its greys have more than 16 bits, and nothing says which is white")
     return Image.fromarray(((greys * 255 + WHITE // 2) // WHITE).astype(np.uint8))
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as it was seen; a TIFF is that already, once it is loaded."""
+    """Return the image turned as its Exif data says. Pillow has already turned a TIFF that is loaded."""
     try:
         turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # notes that cannot be read: the pixels can, and are taken as they lie
+    except Exception:  # unreadable Exif data: the pixels are fine, so use them as stored
         return image
     return image.transpose(turn) if turn is not None else image
 
 
 def _problem(path: Path, error: Exception) -> Problem:
     if isinstance(error, OSError) and error.errno is not None:
-        return unreadable(path, error)
-    reason = "" if isinstance(error, UnidentifiedImageError) else f": {str(error) or type(error).__name__}"
+        return read_problem(path, error)
+    reason = "" if isinstance(error, UnidentifiedImageError) else f": {first_line(error)}"
     fix = "remove the file, or save the image again as a PNG or JPEG of 8 bits"
     return Problem(f"not an image that can be read{reason}", fix, str(path))
