@@ -36,11 +36,11 @@ def main(argv: Sequence[str]) -> int:
         arguments.error("name a recipe, or a run with --resume")
 
     from app.config import load
-    from app.runs.folder import find
+    from app.runs.folder import find_run
 
     overrides = options.overrides
     if options.resume:
-        run = find(options.resume, options.runs)
+        run = find_run(options.resume, options.runs)
         overrides = [*([options.recipe] if options.recipe else []), *overrides]
         recipe = run.recipe(overrides)
     else:

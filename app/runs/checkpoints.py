@@ -1,41 +1,46 @@
-"""Checkpoints without pickle: tensors as safetensors, the rest as JSON, whole or not there at all.
+"""Checkpoints without pickle: tensors as safetensors, the rest as JSON. A folder appears whole or not at all.
 
-checkpoints/step-00000120/   tensors.safetensors  state.json  checksums.json    the newest few, to resume from
+checkpoints/step-00000120/   tensors.safetensors  state.json  checksums.json    the newest few, for resuming
 checkpoints/best-00000100/   model.safetensors    scores.json                   weights that scored best on dev
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from app import fileio
 from app.errors import Problem, RunError
-from app.runs.disk import writing
+from app.runs.disk import disk_errors
 
 TENSORS, STATE, CHECKSUMS = "tensors.safetensors", "state.json", "checksums.json"
 WEIGHTS = "model.safetensors"
-TENSOR, TUPLE, PAIRS = "$tensor", "$tuple", "$pairs"  # how JSON marks what it has no form for
+TENSOR, TUPLE, PAIRS = "$tensor", "$tuple", "$pairs"  # keys that mark what JSON cannot express
 
 
 def save(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a nested structure of tensors and plain values as the folder `path`, two below its run's. Raises RunError
-    on a full disk."""
+    """Write a nested structure of tensors and plain values as the folder `path`, which is RUN/checkpoints/NAME.
+
+    Raises RunError if the disk is full, TypeError if neither JSON nor safetensors can hold a value.
+    """
     tensors: dict[str, Tensor] = {}
     state = _flatten(checkpoint, "", tensors)
-    with writing(path.name, path.parent.parent), fileio.new_folder(path) as building:
-        write_tensors(_apart(tensors), building / TENSORS)
-        fileio.write_text(building / STATE, json.dumps(state))  # an infinity, which JSON proper lacks, comes back
+    with disk_errors(path.name, path.parent.parent), fileio.new_folder(path) as building:
+        write_tensors(_unshared(tensors), building / TENSORS)
+        fileio.write_text(building / STATE, json.dumps(state))  # Python's JSON, which has infinities
         fileio.write_json(building / CHECKSUMS, {name: fileio.sha256_of(building / name) for name in (TENSORS, STATE)})
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What `save` wrote. Raises RunError where it is not whole."""
+    """Return what `save` wrote. Raises RunError if a file is missing or damaged."""
     verify(path)
     tensors = load_file(str(path / TENSORS))
     restored: dict[str, Any] = _unflatten(plain(path), tensors)
@@ -43,13 +48,13 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def plain(path: Path) -> dict[str, Any]:
-    """What of a checkpoint is not tensors, in its JSON form: quick, where only that is wanted."""
+    """Return the JSON form of a checkpoint, without its tensors and without checking it: quick."""
     state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
     return state
 
 
 def verify(path: Path) -> None:
-    """Compare a checkpoint with the checksums that were written with it. Raises RunError, saying what is damaged."""
+    """Compare a checkpoint with its checksums. Raises RunError that names the damaged files."""
     try:
         expected = json.loads((path / CHECKSUMS).read_text(encoding="utf-8"))
         damaged = [name for name in (TENSORS, STATE) if fileio.sha256_of(path / name) != expected[name]]
@@ -61,7 +66,7 @@ def verify(path: Path) -> None:
 
 
 def newest(folder: Path) -> tuple[Path | None, list[Problem]]:
-    """The newest whole checkpoint of a run, None where there is none, and what is wrong with those after it."""
+    """Return the newest whole checkpoint, or None, and what is wrong with the newer ones."""
     damaged: list[Problem] = []
     for path in reversed(steps(folder)):
         try:
@@ -74,22 +79,22 @@ def newest(folder: Path) -> tuple[Path | None, list[Problem]]:
 
 
 def steps(folder: Path) -> list[Path]:
-    """Checkpoints to resume from, oldest first."""
+    """Return the checkpoints for resuming, oldest first."""
     return sorted(folder.glob("step-*"))
 
 
 def bests(folder: Path) -> list[Path]:
-    """Weights that were the best on dev when they were written, oldest first."""
+    """Return the weights that scored best on dev when they were written, oldest first."""
     return sorted(folder.glob("best-*"))
 
 
 def step_of(path: Path) -> int:
-    """The optimizer step in the name of a checkpoint."""
+    """Return the optimizer step in the name of a checkpoint."""
     return int(path.name.rpartition("-")[2])
 
 
 def forget_after(folder: Path, step: int) -> None:
-    """Remove what lies beyond a step that a run goes back to, and what a killed process left half built."""
+    """Remove the checkpoints after a step that a run goes back to, and what a killed process left half-built."""
     for path in [*steps(folder), *bests(folder)]:
         if step_of(path) > step:
             shutil.rmtree(path, ignore_errors=True)
@@ -103,8 +108,26 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     fileio.to_disk(path)
 
 
-def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors, each with memory of its own: safetensors refuses two names for one."""
+def weights_digest(folder: Path) -> str:
+    """Return one sha256 of all weights in the safetensors files of a folder, however they are divided into files.
+
+    It covers the name, type, shape and bytes of each tensor, in the order of the names.
+    """
+    files = {}
+    for path in sorted(folder.rglob("*.safetensors")):
+        with safe_open(str(path), framework="pt") as file:
+            files.update(dict.fromkeys(file.keys(), path))
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        with safe_open(str(files[name]), framework="pt") as file:
+            tensor = file.get_tensor(name)
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors, those that share memory as copies: safetensors refuses two names for one storage."""
     seen: set[int] = set()
     for name, tensor in tensors.items():
         memory = tensor.untyped_storage().data_ptr()
@@ -114,7 +137,7 @@ def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """A JSON form of `value`; tensors go into `tensors` under their path and leave a mark."""
+    """Return the JSON form of `value`. Each tensor is put into `tensors` under its path and leaves a marker."""
     if isinstance(value, Tensor):
         tensors[name] = value.detach()
         return {TENSOR: name}

@@ -1,4 +1,4 @@
-"""A checkpoint comes back as it went in, and one that is damaged is never taken for whole."""
+"""A checkpoint is loaded as it was saved, and a damaged one is never taken for whole."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from app.errors import RunError
 from app.runs import checkpoints
+from app.runs.checkpoints import weights_digest
 
 PLAIN = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(max_size=8)
 NESTED = st.recursive(
@@ -36,7 +38,7 @@ def test_nested_plain_values_come_back_the_same(
     assert checkpoints.load(path) == value
 
 
-def test_tensors_come_back_the_same_whatever_their_form(tmp_path: Path) -> None:
+def test_tensors_come_back_the_same_whatever_their_layout(tmp_path: Path) -> None:
     base = torch.arange(12.0).reshape(3, 4)
     tensors = [
         base,
@@ -54,7 +56,7 @@ def test_tensors_come_back_the_same_whatever_their_form(tmp_path: Path) -> None:
     assert torch.equal(found["state"][5]["exp_avg"], base)
 
 
-def test_what_is_no_plain_value_is_refused(tmp_path: Path) -> None:
+def test_a_value_that_no_file_can_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="cannot hold PosixPath at /here"):
         checkpoints.save({"here": Path("x")}, tmp_path / "step-1")
     assert not list(tmp_path.iterdir())
@@ -87,8 +89,20 @@ def test_none_is_whole(tmp_path: Path) -> None:
     assert checkpoints.newest(tmp_path) == (None, [])
 
 
-def test_going_back_removes_what_lies_beyond_and_what_is_half_built(tmp_path: Path) -> None:
+def test_going_back_removes_later_checkpoints_and_half_built_ones(tmp_path: Path) -> None:
     for name in ("step-00000002", "step-00000004", "best-00000002", "best-00000004", ".step-00000006.x1y2"):
         (tmp_path / name).mkdir()
     checkpoints.forget_after(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best-00000002", "step-00000002"]
+
+
+def test_weights_are_the_same_in_one_file_or_two(tmp_path: Path) -> None:
+    tensors = {"a": torch.randn(3, 2), "b": torch.tensor(1.5), "c": torch.ones(2, dtype=torch.bfloat16)}
+    for folder, files in (("one", [tensors]), ("two", [{"b": tensors["b"]}, {"a": tensors["a"], "c": tensors["c"]}])):
+        (tmp_path / folder).mkdir()
+        for i, part in enumerate(files):
+            save_file(part, str(tmp_path / folder / f"{i}.safetensors"), metadata={"format": folder})
+    assert weights_digest(tmp_path / "one") == weights_digest(tmp_path / "two")
+    (tmp_path / "three").mkdir()
+    save_file({**tensors, "a": tensors["a"].reshape(2, 3)}, str(tmp_path / "three" / "0.safetensors"))
+    assert weights_digest(tmp_path / "three") != weights_digest(tmp_path / "one")
