@@ -8,13 +8,14 @@ own units.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
+from scipy.stats import pearsonr, spearmanr
 from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
@@ -119,14 +120,12 @@ def errors(truth: Numbers, answers: Numbers) -> dict[str, float]:
 
 
 def correlations(truth: Numbers, answers: Numbers) -> dict[str, float]:
-    """Pearson's, and Spearman's, which is the same of the ranks, ties sharing theirs; 0 where one side is constant."""
-    return {"pearson": _pearson(truth, answers), "spearman": _pearson(rankdata(truth), rankdata(answers))}
-
-
-def _pearson(first: Numbers, second: Numbers) -> float:
-    first, second = first - first.mean(), second - second.mean()
-    scale = float(np.sqrt(np.square(first).sum() * np.square(second).sum()))
-    return float((first * second).sum()) / scale if scale > 0 else 0.0
+    """Return Pearson's and Spearman's correlation; both are 0 if one side is constant or not finite."""
+    if not all(np.isfinite(side).all() and np.ptp(side) > 0 for side in (truth, answers)):
+        return {"pearson": 0.0, "spearman": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scipy warns if one side is nearly constant
+        return {"pearson": float(pearsonr(truth, answers)[0]), "spearman": float(spearmanr(truth, answers)[0])}
 
 
 def table_of(values: dict[str, float], constant: dict[str, float]) -> str:

@@ -67,7 +67,7 @@ def test_it_learns_and_reports_entities_and_tokens(run: Run) -> None:
     assert scores["test"]["entity_f1"] == scores["test"]["token_accuracy"] == 1.0 and scores["dev"]["entity_f1"] > 0.9
     report = run.report.read_text(encoding="utf-8")
     assert "**Entities**, strict" in report and "| VIEW | 1.000 | 1.000 | 1.000 |" in report
-    assert "**Tokens**, each tag by itself" in report and "| I-VIEW | 1.000 | 1.000 | 1.000 |" in report
+    assert "**Tokens**, each tag separately" in report and "| I-VIEW | 1.000 | 1.000 | 1.000 |" in report
 
 
 def test_predict_gives_tokens_tags_and_entities(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
