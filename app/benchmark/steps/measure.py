@@ -27,6 +27,7 @@ from app.benchmark.timer import EnqueueClock, Timing, clock_for, measure, summar
 from app.config import load
 from app.data.batch import Batch
 from app.finetune.session import Session, prepare
+from app.finetune.tasks.base import FlopCounter
 
 LOOKED_AT = 40  # batches of which the median one is taken, and over which padding and loading are measured
 
@@ -196,7 +197,7 @@ def describe(
     """A cell's timing as figures. `traffic`: of the eager step in its precision, where that could be counted."""
     session = cell.loop.session
     timing = timings[cell.precision, cell.compiled]
-    flops = sum(session.task.flops(session.model, batch) for batch in micro)
+    flops = sum(map(FlopCounter(session.task, session.model), micro))
     useful, padded = sum(batch.useful for batch in micro), sum(batch.padded for batch in micro)
     figures = step_figures(timing, cell.precision, flops, useful, padded, cell.memory, limits)
     how = "as the eager step dispatches them"

@@ -9,11 +9,11 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.data.batch import Batch
+from app.data.batch import Batch, DataSet
 from app.data.text.packing import IGNORED
 from app.data.text.vocabulary import vocabulary_in
 from app.finetune.generation.sampling import window
-from app.finetune.tasks.base import Forward
+from app.finetune.tasks.base import Forward, flops_of_attention
 from app.finetune.tasks.language import LanguageTask
 from app.models import causal_lm
 from app.models.adapters import merged
@@ -38,7 +38,7 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
     def own_tokenizer(self) -> str | None:
         return self.recipe.model.name
 
-    def model(self) -> nn.Module:
+    def model(self, train: DataSet) -> nn.Module:
         return causal_lm.causal_model(self.recipe.model, self.config, len(self.vocabulary), self.vocabulary.end)
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
@@ -62,11 +62,8 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
         self.loaded, self.known = model.config, vocabulary_in(folder)
         return model  # type: ignore[no-any-return]
 
-    def flops(self, model: nn.Module, batch: Batch) -> float:
-        """As for every task, and 12 L C T a token for attention (Chowdhery et al. 2022, appendix B)."""
-        layers, width = (float(getattr(self.config, name, 0)) for name in ("num_hidden_layers", "hidden_size"))
-        length: int = batch.inputs["ids"].shape[1]
-        return super().flops(model, batch) + 12.0 * layers * width * length * batch.useful
+    def attention_flops(self, model: nn.Module, batch: Batch) -> float:
+        return flops_of_attention(self.config, batch.inputs["ids"].shape[1]) * batch.useful
 
 
 class TransformersReader:

@@ -39,7 +39,7 @@ class ImageClassificationTask(Task[ImageClassification]):
         self.parts = self.parts or self._divided()
         return self.parts[split]
 
-    def model(self) -> nn.Module:
+    def model(self, train: DataSet) -> nn.Module:
         settings, data = self.recipe.model, self.recipe.data
         return CNN(
             CNNConfig(data.channels, data.side, len(self.classes), settings.width, settings.hidden, settings.dropout)
@@ -82,9 +82,9 @@ class ImageClassificationTask(Task[ImageClassification]):
             probabilities = rounded_probabilities(p, self.classes)
             yield {"file": data.names[p.index], "label": self.classes[p.answer], "probabilities": probabilities}
 
-    def flops(self, model: nn.Module, batch: Batch) -> float:
+    def flops_per_token(self, model: nn.Module) -> float:
         assert isinstance(model, CNN)
-        return float(flops_per_image(model.config) * len(batch))
+        return float(flops_per_image(model.config))
 
     def _divided(self) -> dict[Split, Images]:
         data, seed = self.recipe.data, self.recipe.seed

@@ -38,7 +38,7 @@ class LinearTask(Task[R]):
 
     unit = "points"
 
-    def model(self) -> nn.Module:
+    def model(self, train: DataSet) -> nn.Module:
         return LinearModel(self.recipe.data.features)
 
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -46,7 +46,7 @@ class LinearTask(Task[R]):
         save_file(weights, str(folder / "model.safetensors"))
 
     def load(self, folder: Path) -> nn.Module:
-        model = self.model()
+        model = LinearModel(self.recipe.data.features)
         model.load_state_dict(load_file(str(folder / "model.safetensors")))
         return model
 

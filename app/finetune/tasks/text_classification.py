@@ -42,10 +42,11 @@ class TextClassificationTask(TextTask[TextClassification]):
         except DataError:
             read_texts(name, columns)  # report this file's errors too when the training file is bad
             raise
-        return self.encoded(name, split, self.classes)
+        return self.encoded(name, self.classes)
 
-    def model(self) -> nn.Module:
-        return self.ready(pretrained.sequence_classifier(self.recipe.model, self.classes))
+    def model(self, train: DataSet) -> nn.Module:
+        assert isinstance(train, EncodedTexts)
+        return self.ready(pretrained.sequence_classifier(self.recipe.model, self.classes), train.ids)
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(**batch.inputs).logits

@@ -44,12 +44,11 @@ class TextRegressionTask(TextTask[TextRegression]):
     def data(self, split: Split) -> EncodedTexts | None:
         """A file as token ids and numbers; the scale is that of the training file."""
         name = self.file_of(split)
-        return self.encoded(name, split, classes=None) if name else None
+        return self.encoded(name, classes=None) if name else None
 
-    def model(self) -> nn.Module:
-        """A new model; from here on the task answers on the scale of the training labels."""
-        train = self.data("train")
-        assert train is not None and train.labels is not None
+    def model(self, train: DataSet) -> nn.Module:
+        """Return a new model; from now on the task predicts on the scale of the training labels."""
+        assert isinstance(train, EncodedTexts) and train.labels is not None
         self.shift, self.scale = float(train.labels.mean()), float(train.labels.std())
         self.deviation = self.scale
         if self.scale == 0:
@@ -58,7 +57,7 @@ class TextRegressionTask(TextTask[TextRegression]):
         model = pretrained.text_regressor(self.recipe.model)
         if last_layer(model).bias is None:  # GPT-2's: nothing there could hold a shift
             self.shift = 0.0
-        return self.ready(model)
+        return self.ready(model, train.ids)
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         assert batch.labels is not None

@@ -56,13 +56,11 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
             model = self.recipe.model
             folder = model_folder(model.name, model.revision, weights=model.pretrained)
             self.begin(pretrained.tokenizer_for_words(folder), pretrained.config_in(folder))
-        encoded = encode_tagged(name, keys, self.tokenizer, self.length, self.names)
-        if split == "train":
-            self.remember(encoded.ids)
-        return encoded
+        return encode_tagged(name, keys, self.tokenizer, self.length, self.names)
 
-    def model(self) -> nn.Module:
-        return self.ready(pretrained.token_classifier(self.recipe.model, self.names))
+    def model(self, train: DataSet) -> nn.Module:
+        assert isinstance(train, EncodedTags)
+        return self.ready(pretrained.token_classifier(self.recipe.model, self.names), train.ids)
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(**batch.inputs).logits

@@ -88,7 +88,7 @@ def test_the_loss_is_that_of_labels_with_deviation_one(settings: list[str]) -> N
     task = build_task(load("sentiment", settings))
     train = task.data("train")
     assert train is not None
-    task.model()
+    task.model(train)
     batch = train[np.arange(len(train))]
     silent = task.loss(lambda **_: SimpleNamespace(logits=torch.zeros(len(train), 1)), batch)
     assert float(silent) / task.weight(batch) == pytest.approx(1.0, rel=1e-4)  # a 0 stands for the mean of the labels
