@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from app.data.batch import Batch, DataSet
 from app.data.text.packing import IGNORED
 from app.data.text.vocabulary import vocabulary_in
-from app.finetune.generation.sampling import window
+from app.finetune.generation.readers import TransformersReader
 from app.finetune.tasks.base import Forward, flops_of_attention
 from app.finetune.tasks.language import LanguageTask
 from app.models import causal_lm
@@ -21,7 +21,7 @@ from app.schema import CausalLanguageModel
 
 
 class CausalLMTask(LanguageTask[CausalLanguageModel]):
-    """Next-token prediction with a model that is theirs; the loss is ours, so that it is a sum over what counts."""
+    """Next-token prediction with a model of transformers. The loss is computed here: theirs is a mean, not a sum."""
 
     def __init__(self, recipe: CausalLanguageModel) -> None:
         super().__init__(recipe)
@@ -64,25 +64,3 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
 
     def attention_flops(self, model: nn.Module, batch: Batch) -> float:
         return flops_of_attention(self.config, batch.inputs["ids"].shape[1]) * batch.useful
-
-
-class TransformersReader:
-    """A model of transformers with its own cache of keys and values."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model: Any = model.eval()
-        self.past: Any = None
-        self.begin = self.end = 0
-        """Places in the text of what the cache holds."""
-
-    def __call__(self, ids: Tensor) -> Tensor:
-        """Logits (B, V) of the token after ids (B, n)."""
-        length, limit = ids.shape[1], causal_lm.longest(self.model.config)
-        begin = length - (window(length, limit) if limit else length)
-        if begin != self.begin:
-            self.past, self.begin, self.end = None, begin, begin
-        new = ids[:, self.end :].to(self.model.device)
-        said = self.model(input_ids=new, past_key_values=self.past, use_cache=True)
-        self.past, self.end = said.past_key_values, length
-        logits: Tensor = said.logits[:, -1]
-        return logits

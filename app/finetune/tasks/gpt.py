@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from app.data.batch import Batch, DataSet
 from app.data.text.vocabulary import vocabulary_in
 from app.errors import ModelError, Problem
-from app.finetune.generation.sampling import GPTReader
+from app.finetune.generation.readers import GPTReader
 from app.finetune.tasks.base import Forward
 from app.finetune.tasks.language import LanguageTask
 from app.models.adapters import adapted, merged

@@ -16,10 +16,10 @@ from app.data.text.packing import Windows
 from app.data.text.vocabulary import byte_pairs
 from app.errors import ConfigError, ModelError, WorkspaceError
 from app.finetune.evaluate import evaluate_run
-from app.finetune.generation.sampling import Sampling, continuations, probabilities, window
+from app.finetune.generation.readers import TransformersReader, window
+from app.finetune.generation.sampling import Sampling, continuations, probabilities
 from app.finetune.session import prepare
 from app.finetune.tasks.base import FlopCounter
-from app.finetune.tasks.causal_lm import TransformersReader
 from app.finetune.tasks.language import LanguageTask
 from app.finetune.train import Finished, train_recipe
 from app.models import fetch
