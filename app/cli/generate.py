@@ -51,19 +51,19 @@ def main(argv: Sequence[str]) -> int:
 
     sampling = Sampling(options.max_tokens, options.temperature, options.top_k, options.top_p, options.seed)
     run = find_run(options.run, options.runs)
-    from app.finetune.generation.generator import writer_of
+    from app.finetune.generation.generator import load_generator
 
-    writer = writer_of(run)
-    sampling = replace(sampling, stop=writer.task.vocabulary.end)
+    generator = load_generator(run)
+    sampling = replace(sampling, stop=generator.task.vocabulary.end)
     if options.json:
-        for text in writer.texts(options.prompt, sampling, options.samples):
+        for text in generator.texts(options.prompt, sampling, options.samples):
             print(json.dumps({"prompt": options.prompt, "text": text}, ensure_ascii=False))
     elif options.samples > 1:
-        texts = writer.texts(options.prompt, sampling, options.samples)
+        texts = generator.texts(options.prompt, sampling, options.samples)
         print("\n---\n".join(options.prompt + text for text in texts))
     else:
         before = options.prompt  # printed with the first piece: by then the model has accepted it
-        for (piece,) in writer.pieces(options.prompt, sampling):
+        for (piece,) in generator.pieces(options.prompt, sampling):
             print(before + piece, end="", flush=True)
             before = ""
         print()

@@ -18,6 +18,7 @@ from app.config import to_yaml
 from app.data.batch import Batch
 from app.data.batching import BatchSampler
 from app.finetune.session import Session
+from app.finetune.tasks.base import FlopCounter
 from app.models.counts import count_parameters
 
 SAMPLED = 50  # batches that stand for an epoch in its means
@@ -57,6 +58,7 @@ def plan_of(session: Session) -> Plan:
     sampled = [session.splits.train[indices] for indices in chosen[:SAMPLED]]
     longest = session.splits.train[max(chosen, key=lambda i: len(i) * int(session.splits.train.lengths[i].max()))]
     padded = sum(batch.padded for batch in sampled)
+    flops = FlopCounter(session.task, model)
     return Plan(
         parameters=parameters,
         trainable=trainable,
@@ -64,7 +66,7 @@ def plan_of(session: Session) -> Plan:
         examples_a_step=accumulate * sum(map(len, sampled)) / len(sampled),
         tokens_a_step=accumulate * sum(batch.useful for batch in sampled) / len(sampled),
         padding=1 - sum(batch.useful for batch in sampled) / padded if padded else 0.0,
-        flops_a_step=accumulate * sum(session.task.flops(model, batch) for batch in sampled) / len(sampled),
+        flops_a_step=accumulate * sum(flops(batch) for batch in sampled) / len(sampled),
         weights_bytes=sum(count * size for count, size, _ in sizes) + buffers,
         gradients_bytes=gradients,
         optimizer_bytes=gradients * _states(session),

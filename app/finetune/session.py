@@ -80,7 +80,7 @@ class Session:
         loop.run(resume_from)
         if self.checkpointer:
             if self.recipe.trainer.strategy == "fsdp":  # which has sharded this one
-                self.model = self.task.model()
+                self.model = self.task.model(self.splits.train)
             self.checkpointer.load_best(self.model, loop.best)
         return loop
 
@@ -111,7 +111,7 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
     task = build_task(recipe)
     splits = read_splits(task)
     rng.seed(recipe.seed)
-    model = task.model()
+    model = task.model(splits.train)
     rng.seed((recipe.seed + rank.rank) % 2**32)  # each process must draw other dropout masks
     fabric = build_fabric(recipe, precision)
     cut = BatchSpec(settings.batch_size, settings.batch_tokens, True, recipe.seed)

@@ -9,7 +9,7 @@ import pytest
 
 from app.cli import main
 from app.config import load
-from app.finetune.generation.generator import writer_of
+from app.finetune.generation.generator import load_generator
 from app.finetune.generation.sampling import Sampling
 from app.finetune.train import train_recipe
 from app.runs.folder import Run
@@ -54,9 +54,9 @@ def test_a_seed_gives_its_text_streamed_or_whole(name: str, runs: Path, capsys: 
 
 def test_pieces_end_between_characters(runs: Path) -> None:
     """With a tokenizer of bytes a character is several tokens; it is shown with the last of them."""
-    writer = writer_of(run_of(runs, "bytes"))
-    text = writer.texts("漢", Sampling(max_tokens=80, seed=3))[0]
-    pieces = [piece for (piece,) in writer.pieces("漢", Sampling(max_tokens=80, seed=3))]
+    generator = load_generator(run_of(runs, "bytes"))
+    text = generator.texts("漢", Sampling(max_tokens=80, seed=3))[0]
+    pieces = [piece for (piece,) in generator.pieces("漢", Sampling(max_tokens=80, seed=3))]
     assert "".join(pieces) == text
     assert "\ufffd" in text and len(pieces) == 81  # hardly trained, so most bytes make no character
 

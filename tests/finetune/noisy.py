@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from app import config
 from app.cli import main
-from app.data.batch import Batch
+from app.data.batch import Batch, DataSet
 from app.finetune import train as training
 from app.finetune.tasks import TASKS
 from app.finetune.tasks.base import Forward, Prediction
@@ -41,7 +41,7 @@ class Net(nn.Module):
 class Noisy(LinearRegressionTask):
     """Can be made slow: `SLEEP_STEP` and `SLEEP_EVALUATION` in the environment are seconds a batch."""
 
-    def model(self) -> nn.Module:
+    def model(self, train: DataSet) -> nn.Module:
         return Net(self.recipe.data.features)
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:

@@ -12,6 +12,7 @@ from app import cli
 from app.config import load
 from app.finetune import estimate
 from app.finetune.session import prepare
+from app.finetune.tasks.base import FlopCounter
 
 
 def test_it_prints_recipe_parameters_flops_and_memory_and_writes_nothing(
@@ -56,12 +57,28 @@ def test_frozen_weights_cost_less_than_trained_ones(small: list[str]) -> None:
     layers = sum(p.numel() for name, p in whole.model.named_parameters() if ".layer." in name)
     head = sum(p.numel() for name, p in whole.model.named_parameters() if "pooler" in name or "classifier" in name)
     norm = 2 * 32  # of the embeddings
-    found = {key: s.task.flops(s.model, batch) - attention for key, s in zip("flw", (frozen, lora, whole))}
+    found = {key: FlopCounter(s.task, s.model)(batch) - attention for key, s in zip("flw", (frozen, lora, whole))}
     assert found["w"] == batch.useful * 6 * (layers + head + norm)
     assert found["f"] == batch.useful * (2 * (layers + norm) + 6 * head)
     ours = sum(p.numel() for name, p in lora.model.named_parameters() if "lora" in name)
     pooler = head - 2 * 32 - 2  # peft trains a copy of the classifier beside the one that was there
     assert found["l"] == pytest.approx(batch.useful * (4 * (layers + pooler) + 6 * (ours + 66)), rel=0.05)
+
+
+def test_flops_follow_gradual_unfreezing(small: list[str]) -> None:
+    """Below the head everything costs only its forward pass at first; in the end all costs what it always does."""
+    whole, gradual = (prepare(load("sentiment", [*small, *more])) for more in ([], ["model.freeze.gradual=1"]))
+    batch = whole.splits.train[np.arange(4)]
+    flops, unfreezing = gradual.step.flops, gradual.step.unfreezing
+    assert unfreezing is not None
+    everything = FlopCounter(whole.task, whole.model)(batch)
+    assert flops(batch) == everything
+    unfreezing.apply(0)
+    layers = sum(p.numel() for name, p in whole.model.named_parameters() if ".layer." in name)
+    norm = 2 * 32  # of the embeddings
+    assert flops(batch) == everything - batch.useful * 4 * (layers + norm)
+    unfreezing.apply(9)
+    assert flops(batch) == everything
 
 
 def test_optimizer_bytes_are_what_adam_allocates(small: list[str]) -> None:

@@ -11,8 +11,9 @@ if not torch.cuda.is_available():
     pytest.skip("no CUDA device here", allow_module_level=True)
 
 from app.config import load  # noqa: E402
-from app.finetune.generation.generator import writer_of  # noqa: E402
-from app.finetune.generation.sampling import GPTReader, Sampling, continuations  # noqa: E402
+from app.finetune.generation.generator import load_generator  # noqa: E402
+from app.finetune.generation.readers import GPTReader  # noqa: E402
+from app.finetune.generation.sampling import Sampling, continuations  # noqa: E402
 from app.finetune.train import train_recipe  # noqa: E402
 from app.models.gpt import GPT, GPTConfig  # noqa: E402
 
@@ -54,4 +55,4 @@ def test_recipes_train_and_judge_deterministically(recipe: str, compiled: str, t
     first, second = (train_recipe(load(recipe, given), tmp_path / name) for name in ("a", "b"))
     assert first.scores["dev"].values == second.scores["dev"].values
     if recipe != "digits-cnn":
-        assert len(writer_of(first.run).texts("The", Sampling(max_tokens=10))[0]) >= 1
+        assert len(load_generator(first.run).texts("The", Sampling(max_tokens=10))[0]) >= 1

@@ -12,6 +12,7 @@ from app.benchmark.steps.grid import GridPoint
 from app.benchmark.steps.operator_counter import OperatorCounter
 from app.benchmark.timer import Timing
 from app.data.batch import Batch
+from app.finetune.tasks.base import FlopCounter
 from app.hardware.peaks import Precision
 
 _MIB = 1 << 20
@@ -32,7 +33,7 @@ def summarize_step(
     `counts`: of the eager step in the same precision, if it could be counted.
     """
     session = point.step.session
-    flops = sum(session.task.flops(session.model, batch) for batch in micro)
+    flops = sum(map(FlopCounter(session.task, session.model), micro))
     useful, padded = sum(batch.useful for batch in micro), sum(batch.padded for batch in micro)
     figures = step_figures(timing, point.precision, flops, useful, padded, point.memory, limits)
     how = "as the eager step dispatches them"

@@ -42,7 +42,7 @@ from app.finetune.engine.evaluation import evaluate
 from app.finetune.engine.fabric import wrap
 from app.finetune.engine.optimizers import build_optimizer, clip_gradients, learning_rate_factor, matrix_names
 from app.finetune.engine.progress import Progress
-from app.finetune.tasks.base import Forward, Task
+from app.finetune.tasks.base import FlopCounter, Forward, Task
 from app.models.adapters import Unfreezing
 from app.schema import Recipe
 from app.signals import STOP, Stopped
@@ -62,6 +62,7 @@ class TrainingStep:
         freeze = recipe.freeze
         self.unfreezing = Unfreezing(model, freeze.gradual) if freeze.gradual else None
         matrices = matrix_names(model)  # before FSDP makes every parameter one-dimensional
+        self.flops = FlopCounter(task, model)
         self.module = wrap(fabric, model)
         self.optimizer = build_optimizer(model, recipe.optimizer, matrices)
         self.rates = learning_rate_factor(recipe.schedule, steps)

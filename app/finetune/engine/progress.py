@@ -74,7 +74,7 @@ class Progress:
             self.useful += batch.useful
             self.padded += batch.padded
             if self.peak_flops:
-                self.flops += step.task.flops(step.model, batch)
+                self.flops += step.flops(batch)
         if self.bar is not None:
             self.bar.update()
         if step.number % self.every == 0 or step.number == self.steps:

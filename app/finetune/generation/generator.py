@@ -1,4 +1,4 @@
-"""A trained language model at work: a prompt in, text out, piece by piece."""
+"""The text generator: a trained language model that continues prompts, piece by piece."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from app.finetune.tasks.base import Task
 from app.finetune.tasks.language import LanguageTask
 from app.runs.folder import Run
 
-UNFINISHED = "\ufffd"  # what decoding gives for the first bytes of a character whose last are still to come
+UNFINISHED = "\ufffd"  # U+FFFD: how the first bytes of a character decode before its last bytes are there
 
 
-class Writer:
-    """A model and its tokenizer."""
+class TextGenerator:
+    """A language model with its tokenizer."""
 
     def __init__(self, task: LanguageTask[Any], model: nn.Module) -> None:
         self.task, self.model = task, model
 
     def pieces(self, prompt: str, sampling: Sampling, samples: int = 1) -> Iterator[list[str]]:
-        """What is added to each of `samples` texts, as soon as it is readable; the prompt is not repeated.
+        """Yield what is added to each of `samples` texts, as soon as it can be decoded, without the prompt.
 
-        An empty prompt begins a new text. A text ends at the model's end token. Raises DataError for characters that
-        the model does not know.
+        An empty prompt begins a new text. A text ends at the token `sampling.stop`. Raises DataError for characters
+        that the model does not know.
         """
         vocabulary = self.task.vocabulary
         start = vocabulary.encode([prompt])[0].tolist() if prompt else [_first(vocabulary)]
@@ -47,25 +47,28 @@ class Writer:
         yield [text[len(old) :] for text, old in zip((vocabulary.decode(row) for row in rows), shown)]
 
     def texts(self, prompt: str, sampling: Sampling, samples: int = 1) -> list[str]:
-        """The whole continuations."""
+        """Return the whole continuations, without the prompt."""
         return ["".join(parts) for parts in zip(*self.pieces(prompt, sampling, samples))]
 
 
-def writer_of(run: Run) -> Writer:
-    """The language model of a finished run, on the device of its recipe. Raises RunError, ConfigError."""
+def load_generator(run: Run) -> TextGenerator:
+    """Return the language model of a finished run, on the device of its recipe.
+
+    Raises ConfigError if the run is no language model's, RunError if it has no trained model yet.
+    """
     recipe = run.recipe()
     task: Task[Any] = build_task(recipe)
     if not isinstance(task, LanguageTask):
-        what = f"{run.path} is a {recipe.task}, which writes nothing"
+        what = f"{run.path} is a {recipe.task}, which generates no text"
         raise ConfigError(Problem(what, "name a run of gpt-char, gpt2 or causal-lm"))
     if not run.model.is_dir():
         raise RunError(Problem("the run has no trained model yet", "finish its training first", str(run.path)))
     on_gpu = recipe.trainer.accelerator != "cpu" and torch.cuda.is_available()
-    return Writer(task, task.load(run.model).to("cuda" if on_gpu else "cpu"))
+    return TextGenerator(task, task.load(run.model).to("cuda" if on_gpu else "cpu"))
 
 
 def _first(vocabulary: Vocabulary) -> int:
-    """What a text begins after: the end of the one before, else a line end, else anything."""
+    """Return the token that a text begins after: the end token, else a line end, else any token."""
     if vocabulary.end is not None:
         return vocabulary.end
     if vocabulary.alphabet is not None and "\n" not in vocabulary.alphabet:

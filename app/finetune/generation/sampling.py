@@ -1,32 +1,31 @@
-"""Continuing a text one token at a time, from a cache, by temperature, top-k and top-p.
+"""Sampling: continue a text one token at a time, by temperature, top-k and top-p.
 
-The same seed gives the same tokens on any device: the draw is made on the CPU, in float32, with a generator of its own.
+The same seed gives the same tokens on any device: tokens are drawn on the CPU, in float32, with a separate generator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from app.errors import ConfigError, Problem
-from app.models.gpt import GPT, Cache
+from app.finetune.generation.readers import Reader
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn. Raises ConfigError, with every problem at once."""
+    """How the next token is drawn. Raises ConfigError with every problem at once."""
 
     max_tokens: int = 200
     temperature: float = 1.0
-    """Logits are divided by it: 0 takes the likeliest token, 1 the model's own distribution."""
+    """Logits are divided by it: 0 takes the likeliest token, 1 keeps the model's distribution."""
     top_k: int | None = None
-    """Only the k likeliest tokens."""
+    """Draw only from the k likeliest tokens."""
     top_p: float | None = None
-    """Only the likeliest tokens that together reach this probability (Holtzman et al. 2020, section 3.1)."""
+    """Draw only from the likeliest tokens that together reach this probability (Holtzman et al. 2020, section 3.1)."""
     seed: int = 1
     stop: int | None = None
     """The token that ends a text."""
@@ -48,9 +47,10 @@ class Sampling:
 
 
 def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
-    """What each token is drawn with. Logits (B, V), temperature above 0 -> (B, V) float32, rows of sum 1.
+    """Return the probabilities that tokens are drawn with: (B, V) float32, rows of sum 1, from logits (B, V).
 
-    Top-k cuts first, top-p then cuts the distribution that is left, as in transformers. Ties at the k-th place stay.
+    The temperature is above 0. Top-k cuts first, then top-p cuts the remaining distribution, as in transformers. Ties
+    at the k-th place stay.
     """
     logits = logits.float() / sampling.temperature
     if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
@@ -59,54 +59,18 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     shares: Tensor = logits.softmax(dim=-1)
     if sampling.top_p is not None and sampling.top_p < 1:
         ordered, places = shares.sort(dim=-1, descending=True)
-        before = ordered.cumsum(dim=-1) - ordered  # probability of all that is likelier; 0 for the first, so it stays
+        before = ordered.cumsum(dim=-1) - ordered  # probability of all likelier tokens; 0 for the first, which stays
         kept = ordered.masked_fill(before >= sampling.top_p, 0.0)
         shares = torch.zeros_like(shares).scatter_(1, places, kept)
         shares = shares / shares.sum(dim=-1, keepdim=True)
     return shares
 
 
-def window(length: int, context: int) -> int:
-    """How many of the last tokens of `length` the model reads.
-
-    All, while they fit. Positions are learned, so a window that slides by one token makes every cached key wrong; it
-    hops by half the context instead, and the cache is refilled once in context / 2 tokens.
-    """
-    if length <= context:
-        return length
-    hop = (context + 1) // 2
-    return context - hop + 1 + (length - context - 1) % hop
-
-
-class Reader(Protocol):
-    """A model that remembers what it has read."""
-
-    def __call__(self, ids: Tensor) -> Tensor:
-        """Logits (B, V) of the token after ids (B, n): all of the text so far, of which it reads only what is new."""
-
-
-class GPTReader:
-    """Our own GPT with its cache."""
-
-    def __init__(self, model: GPT) -> None:
-        self.model = model.eval()
-        self.cache: Cache | None = None
-        self.begin = 0
-        """Place in the text of the first token in the cache."""
-
-    def __call__(self, ids: Tensor) -> Tensor:
-        weight = self.model.tokens.weight
-        begin = ids.shape[1] - window(ids.shape[1], self.model.config.context)
-        if self.cache is None or begin != self.begin:
-            self.cache, self.begin = Cache(self.model.config, len(ids), like=weight), begin
-        return self.model.next_logits(ids[:, begin + self.cache.length :].to(weight.device), self.cache)
-
-
 @torch.no_grad()
 def continuations(reader: Reader, prompt: Tensor, sampling: Sampling) -> Iterator[Tensor]:
-    """The tokens that follow prompts of equal length, (B, T), T >= 1: (B,) at a time, on the CPU.
+    """Yield the tokens that follow prompts of equal length (B, T), T >= 1: (B,) at a time, on the CPU.
 
-    Ends after `max_tokens`, or when every row has met `sampling.stop`, which a row repeats from then on.
+    Ends after `max_tokens`, or when every row has drawn `sampling.stop`. A row repeats it until the others end.
     """
     random = torch.Generator().manual_seed(sampling.seed)
     ids = prompt.cpu()

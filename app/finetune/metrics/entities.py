@@ -1,23 +1,22 @@
-"""How well a tagger did, twice over: by whole entities, strictly, and by single tokens.
+"""How well a tagger did, in two tables: whole entities, scored strictly, and single tokens.
 
-The two differ a great deal. An entity counts only with all of its tokens and its type right and its first tag a B
-(seqeval's strict mode for IOB2; F1 as in Tjong Kim Sang and De Meulder 2003), which is what papers report. The table
-of tokens asks of each tag by itself; most tokens are O, so its micro average, which is the accuracy, is high for a
+The two differ a lot. An entity counts only if all of its tokens and its type are right and its first tag is a B
+(seqeval's strict mode for IOB2; F1 as in Tjong Kim Sang and De Meulder 2003). Papers report this score. The table of
+tokens scores each tag separately. Most tokens are O, so its micro average, which is the accuracy, is high even for a
 tagger that finds nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from seqeval.metrics.v1 import classification_report
 from seqeval.scheme import IOB2
 
 from app.data.tags.schemes import OUTSIDE
-from app.finetune.tasks.text_classification import confusion, per_class
+from app.finetune.metrics.classes import confusion, per_class
 
 Tags = Sequence[Sequence[str]]
 AVERAGES = ("micro", "macro", "weighted")
@@ -25,25 +24,25 @@ AVERAGES = ("micro", "macro", "weighted")
 
 @dataclass(frozen=True)
 class Row:
-    """Precision, recall and F1 of one type or tag, or an average of them; 0 where a ratio has nothing below it."""
+    """Precision, recall and F1 of one type or tag, or an average of them; a ratio whose denominator is 0 is 0."""
 
     name: str
     precision: float
     recall: float
     f1: float
     support: int
-    """How many there are in the truth."""
+    """How often it occurs in the truth."""
 
 
 @dataclass(frozen=True)
 class EntityReport:
-    """Both tables: their last three rows are the averages."""
+    """Both tables. Their last three rows are the averages."""
 
     entities: tuple[Row, ...]
     tokens: tuple[Row, ...]
 
     def values(self) -> dict[str, float]:
-        """The figures to follow and to compare by."""
+        """Return the scores that are recorded and compared."""
         entity, token = ({row.name: row for row in rows[-3:]} for rows in (self.entities, self.tokens))
         return {
             "entity_f1": entity["micro"].f1,
@@ -53,19 +52,15 @@ class EntityReport:
             "token_macro_f1": token["macro"].f1,
         }
 
-    def as_dict(self) -> dict[str, list[dict[str, Any]]]:
-        """Plain values for JSON."""
-        return {"entities": [asdict(row) for row in self.entities], "tokens": [asdict(row) for row in self.tokens]}
-
     def markdown(self) -> str:
-        """Both tables, each under what it is."""
+        """Return both tables, each under its title."""
         return "\n".join(
             [
                 "**Entities**, strict: every token, the type and the opening B must be right (seqeval, IOB2).",
                 "",
                 *_table("type", self.entities),
                 "",
-                "**Tokens**, each tag by itself; micro is the accuracy, O included.",
+                "**Tokens**, each tag separately; micro is the accuracy, O included.",
                 "",
                 *_table("tag", self.tokens),
             ]
@@ -73,14 +68,17 @@ class EntityReport:
 
 
 def report_of(truth: Tags, answers: Tags) -> EntityReport:
-    """Both reports over sentences of IOB2 tags. Raises ValueError where a sentence and its answer differ in length."""
+    """Return both tables over sentences of IOB2 tags.
+
+    Raises ValueError if a sentence has more or fewer tags in `answers` than in `truth`.
+    """
     if list(map(len, truth)) != list(map(len, answers)):
         raise ValueError("every token needs one answer")
     return EntityReport(tuple(_entity_rows(truth, answers)), tuple(_token_rows(truth, answers)))
 
 
 def _entity_rows(truth: Tags, answers: Tags) -> list[Row]:
-    """Rows of the types in truth or answers, in alphabetical order, and their averages."""
+    """Return a row for each type in truth or answers, in alphabetical order, then the averages."""
     if not any(tag.startswith("B-") for tags in (*truth, *answers) for tag in tags):
         return [Row(average, 0.0, 0.0, 0.0, 0) for average in AVERAGES]  # seqeval cannot average over no types
     found = classification_report(
@@ -93,12 +91,13 @@ def _entity_rows(truth: Tags, answers: Tags) -> list[Row]:
 
 
 def _token_rows(truth: Tags, answers: Tags) -> list[Row]:
-    """Rows of the tags in truth or answers, O first, then each type's B and I, and their averages."""
+    """Return a row for each tag in truth or answers, O first, then each type's B and I, then the averages."""
     flat_truth, flat_answers = ([tag for tags in side for tag in tags] for side in (truth, answers))
     names = sorted({*flat_truth, *flat_answers}, key=lambda tag: (tag != OUTSIDE, tag[2:], tag))
     place = {name: i for i, name in enumerate(names)}
-    counts = confusion(np.array([place[t] for t in flat_truth]), np.array([place[t] for t in flat_answers]), len(names))
-    table, support = per_class(counts), counts.sum(1)
+    true, said = (np.array([place[tag] for tag in side]) for side in (flat_truth, flat_answers))
+    counts, table = confusion(true, said, len(names)), per_class(true, said, len(names))
+    support = counts.sum(1)
     accuracy = np.full(3, np.trace(counts) / counts.sum())
     averages = (accuracy, table.mean(0), np.average(table, axis=0, weights=support))
     rows = [_row(name, scores, n) for name, scores, n in zip(names, table, support)]
@@ -106,7 +105,7 @@ def _token_rows(truth: Tags, answers: Tags) -> list[Row]:
 
 
 def _row(name: str, scores: Sequence[float], support: int) -> Row:
-    precision, recall, f1 = map(float, scores)  # numpy's own floats are no JSON
+    precision, recall, f1 = map(float, scores)  # JSON cannot hold numpy's floats
     return Row(name, precision, recall, f1, int(support))
 
 

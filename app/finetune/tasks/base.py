@@ -76,18 +76,17 @@ class Task(ABC, Generic[R]):
 
     def __init__(self, recipe: R) -> None:
         self.recipe = recipe
-        self._operations: dict[int | None, float] = {}
 
     @abstractmethod
     def data(self, split: Split) -> DataSet | None:
-        """Read and encode a split; None where the recipe names no such data. Raises DataError.
-
-        `train` is asked for before `model`, unless `load` made the model.
-        """
+        """Return a split, read and encoded; None if the recipe names no such data. Raises DataError."""
 
     @abstractmethod
-    def model(self) -> nn.Module:
-        """A new model to train. Random parts draw from torch's generator, which is seeded before the call."""
+    def model(self, train: DataSet) -> nn.Module:
+        """Return a new model to train on `train`, a data set of `data`.
+
+        Random parts draw from torch's generator, which is seeded before the call.
+        """
 
     @abstractmethod
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
@@ -135,38 +134,63 @@ class Task(ABC, Generic[R]):
         """What a finished training is checked against beyond its test set, where there is such a thing."""
         return None
 
-    def flops(self, model: nn.Module, batch: Batch) -> float:
-        """Floating-point operations of a training step on the useful part of a batch, by `operations_a_token`."""
-        return self.operations(model) * batch.useful
+    def flops_per_token(self, model: nn.Module) -> float:
+        """Return the FLOPs of a training step for each useful token (or image, or point), without attention's.
 
-    def operations(self, model: nn.Module) -> float:
-        """What `count` says, asked once for each state of freezing: it walks over the whole model, which FSDP later
-        leaves this process a part of."""
-        awake = sum(p.requires_grad for p in model.parameters()) if self.recipe.freeze.gradual else None
-        if awake not in self._operations:
-            self._operations[awake] = self.count(model)
-        return self._operations[awake]
+        They depend on which parameters are frozen. `FlopCounter` counts whole batches.
+        """
+        return flops_of_weights(model)
 
-    def count(self, model: nn.Module) -> float:
-        """`operations_a_token`, or what a model does that its modules do not show."""
-        return operations_a_token(model)
+    def attention_flops(self, model: nn.Module, batch: Batch) -> float:
+        """Return the FLOPs of attention in a training step on the useful part of a batch; 0 without attention."""
+        return 0.0
 
 
-def operations_a_token(model: nn.Module) -> float:
-    """Floating-point operations of a training step for each token, attention and pointwise ones left out.
+class FlopCounter:
+    """Counts the floating-point operations of training steps on the useful part of their batches.
 
-    2 for each parameter that multiplies in the forward pass, 2 in the backward pass for the gradient of what came into
-    it, and 2 for its own (Kaplan et al. 2020, section 2.1). A frozen one needs none of its own, and the backward pass
-    ends at the first that is trained. Embedding tables look up and do not multiply; a tied output head does.
+    Make it before FSDP shards the model: afterwards this process sees only its own shard.
+    """
+
+    def __init__(self, task: Task[Any], model: nn.Module) -> None:
+        self.task, self.model = task, model
+        self.per_token = task.flops_per_token(model)
+        self.trained = self._trained()
+
+    def __call__(self, batch: Batch) -> float:
+        """Return the FLOPs of a forward and backward pass. Counts the weights again if layers were unfrozen."""
+        if self.task.recipe.freeze.gradual and self._trained() != self.trained:
+            self.per_token, self.trained = self.task.flops_per_token(self.model), self._trained()
+        return self.per_token * batch.useful + self.task.attention_flops(self.model, batch)
+
+    def _trained(self) -> int:
+        return sum(p.requires_grad for p in self.model.parameters())
+
+
+def flops_of_weights(model: nn.Module) -> float:
+    """Return the FLOPs of a training step for each token, without attention and element-wise operations.
+
+    Each parameter that multiplies costs 2 in the forward pass, 2 in the backward pass for the gradient of its input,
+    and 2 for its own gradient (Kaplan et al. 2020, section 2.1). A frozen one needs no gradient of its own, and the
+    backward pass ends at the lowest trained one. Embedding tables look up and do not multiply; a tied output head does.
     """
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     tied = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
-    operations, reached = 0.0, False
+    flops, backward = 0.0, False
     for parameter in model.parameters():  # from the bottom up
-        reached = reached or parameter.requires_grad
+        backward = backward or parameter.requires_grad
         if id(parameter) not in tables - tied:
-            operations += parameter.numel() * (2.0 + 2.0 * reached + 2.0 * parameter.requires_grad)
-    return operations
+            flops += parameter.numel() * (2.0 + 2.0 * backward + 2.0 * parameter.requires_grad)
+    return flops
+
+
+def flops_of_attention(config: Any, length: float) -> float:
+    """Return 12 L C T: attention's FLOPs for each token of a sequence of `length` (Chowdhery et al. 2022, appendix B).
+
+    `config`: of a transformers model; L layers, width C.
+    """
+    layers, width = (float(getattr(config, name, 0)) for name in ("num_hidden_layers", "hidden_size"))
+    return 12.0 * layers * width * length
 
 
 def mean_loss(predictions: Sequence[Prediction]) -> float:

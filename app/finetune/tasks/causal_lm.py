@@ -9,10 +9,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.data.batch import IGNORE_INDEX, Batch
+from app.data.batch import IGNORE_INDEX, Batch, DataSet
 from app.data.text.vocabulary import load_vocabulary
-from app.finetune.generation.sampling import window
-from app.finetune.tasks.base import Forward
+from app.finetune.generation.readers import TransformersReader
+from app.finetune.tasks.base import Forward, flops_of_attention
 from app.finetune.tasks.language import LanguageTask
 from app.models import causal_lm
 from app.models.adapters import merge_adapters
@@ -21,7 +21,7 @@ from app.schema import CausalLanguageModel
 
 
 class CausalLMTask(LanguageTask[CausalLanguageModel]):
-    """Next-token prediction with a model that is theirs; the loss is ours, so that it is a sum over what counts."""
+    """Next-token prediction with a model of transformers. The loss is computed here: theirs is a mean, not a sum."""
 
     def __init__(self, recipe: CausalLanguageModel) -> None:
         super().__init__(recipe)
@@ -38,7 +38,7 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
     def own_tokenizer(self) -> str | None:
         return self.recipe.model.name
 
-    def model(self) -> nn.Module:
+    def model(self, train: DataSet) -> nn.Module:
         return causal_lm.build_causal_lm(self.recipe.model, self.config, len(self.vocabulary), self.vocabulary.end)
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
@@ -62,30 +62,5 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
         self.loaded, self.known = model.config, load_vocabulary(folder)
         return model  # type: ignore[no-any-return]
 
-    def flops(self, model: nn.Module, batch: Batch) -> float:
-        """As for every task, and 12 L C T a token for attention (Chowdhery et al. 2022, appendix B)."""
-        layers, width = (float(getattr(self.config, name, 0)) for name in ("num_hidden_layers", "hidden_size"))
-        length: int = batch.inputs["ids"].shape[1]
-        return super().flops(model, batch) + 12.0 * layers * width * length * batch.useful
-
-
-class TransformersReader:
-    """A model of transformers with its own cache of keys and values."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model: Any = model.eval()
-        self.past: Any = None
-        self.begin = self.end = 0
-        """Places in the text of what the cache holds."""
-
-    def __call__(self, ids: Tensor) -> Tensor:
-        """Logits (B, V) of the token after ids (B, n)."""
-        length, limit = ids.shape[1], max_positions(self.model.config)
-        begin = length - (window(length, limit) if limit else length)
-        if begin != self.begin:
-            self.past, self.begin, self.end = None, begin, begin
-        new = ids[:, self.end :].to(self.model.device)
-        said = self.model(input_ids=new, past_key_values=self.past, use_cache=True)
-        self.past, self.end = said.past_key_values, length
-        logits: Tensor = said.logits[:, -1]
-        return logits
+    def attention_flops(self, model: nn.Module, batch: Batch) -> float:
+        return flops_of_attention(self.config, batch.inputs["ids"].shape[1]) * batch.useful

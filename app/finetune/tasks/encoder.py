@@ -12,7 +12,7 @@ from torch import nn
 from app.data.batch import Batch, DataSet
 from app.data.files import Columns, read_plain
 from app.data.text.encode import EncodedTexts, Ragged, encode_texts, tokenize
-from app.finetune.tasks.base import Split, Task
+from app.finetune.tasks.base import Split, Task, flops_of_attention
 from app.models import pretrained
 from app.models.adapters import merge_adapters
 from app.models.trimmed_embedding import restore_embeddings, trim_embeddings
@@ -30,7 +30,6 @@ class EncoderTask(Task[E]):
     def __init__(self, recipe: E) -> None:
         super().__init__(recipe)
         self.tokenizer: Any = None
-        self.used_ids = torch.empty(0, dtype=torch.long)
         self.length = recipe.data.max_length
         """Tokens of a text that are read."""
 
@@ -46,16 +45,13 @@ class EncoderTask(Task[E]):
         if tokenizer.pad_token is None:  # a decoder's has none; what ends a text may also fill the room behind it
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
 
-    def remember(self, ids: Ragged) -> None:
-        """Keep which ids training uses."""
-        self.used_ids = torch.from_numpy(np.unique(np.append(ids.flat, self.tokenizer.pad_token_id or 0))).long()
-
-    def ready(self, model: nn.Module) -> nn.Module:
-        """A new model that knows the padding, and with no more of its table trained than training uses."""
+    def ready(self, model: nn.Module, ids: Ragged) -> nn.Module:
+        """Return a new model with its padding token set and its embedding table trimmed to the `ids` of training."""
         config: Any = model.config
-        if config.pad_token_id is None:  # a decoder judges a text by its last token that is none
+        if config.pad_token_id is None:  # a decoder classifies a text by its last token that is not padding
             config.pad_token_id = self.tokenizer.pad_token_id
-        trim_embeddings(model, self.used_ids)
+        used = np.unique(np.append(ids.flat, self.tokenizer.pad_token_id or 0))
+        trim_embeddings(model, torch.from_numpy(used).long())
         return model
 
     def finish(self, model: Any) -> None:
@@ -68,29 +64,20 @@ class EncoderTask(Task[E]):
         plain.save_pretrained(folder, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
 
-    def flops(self, model: nn.Module, batch: Batch) -> float:
-        """As for every task, and 12 L C T a token for attention over T tokens (Chowdhery et al. 2022, appendix B).
-
-        The texts of a batch are of about one length, so T is their mean: known without asking the device.
-        """
-        config: Any = model.config
-        layers, width = (float(getattr(config, name, 0)) for name in ("num_hidden_layers", "hidden_size"))
-        length = batch.useful / max(1, len(batch))
-        return super().flops(model, batch) + 12.0 * layers * width * length * batch.useful
+    def attention_flops(self, model: nn.Module, batch: Batch) -> float:
+        """The texts of a batch have about one length, so their mean is used: it is known without asking the device."""
+        return flops_of_attention(model.config, batch.useful / max(1, len(batch))) * batch.useful
 
 
 class TextTask(EncoderTask[T]):
     """One label for each text."""
 
-    def encoded(self, name: str, split: Split, classes: list[str] | None) -> EncodedTexts:
-        """A file as token ids with labels among `classes`, or numbers for None."""
+    def encoded(self, name: str, classes: list[str] | None) -> EncodedTexts:
+        """Return a file as token ids with labels among `classes`, or with numbers if that is None."""
         data, model = self.recipe.data, self.recipe.model
         if self.tokenizer is None:
             self.begin(pretrained.tokenizer_of(model), pretrained.config_of(model))
-        found = encode_texts(name, Columns(data.text, data.label), self.tokenizer, self.length, classes)
-        if split == "train":
-            self.remember(found.ids)
-        return found
+        return encode_texts(name, Columns(data.text, data.label), self.tokenizer, self.length, classes)
 
     def predict_dataset(self, name: str | None) -> DataSet:
         texts = read_plain(name, self.recipe.data.text)

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from app.data.batch import Batch
+from app.data.batch import Batch, DataSet
 from app.data.text.vocabulary import load_vocabulary
 from app.errors import ModelError, Problem
-from app.finetune.generation.sampling import GPTReader
+from app.finetune.generation.readers import GPTReader
 from app.finetune.tasks.base import Forward
 from app.finetune.tasks.language import LanguageTask
 from app.models.adapters import apply_adapters, merge_adapters
@@ -56,7 +56,7 @@ class GPTTask(LanguageTask[LanguageModel]):
     def own_tokenizer(self) -> str | None:
         return self.recipe.model.name if self.recipe.model.pretrained else None
 
-    def model(self) -> nn.Module:
+    def model(self, train: DataSet) -> nn.Module:
         settings = self.recipe.model
         if settings.pretrained:
             return apply_adapters(load_gpt2(self.folder, settings.dropout), settings)
@@ -84,16 +84,17 @@ class GPTTask(LanguageTask[LanguageModel]):
         self.loaded, self.known = model.config, load_vocabulary(folder)
         return model
 
-    def count(self, model: nn.Module) -> float:
+    def flops_per_token(self, model: nn.Module) -> float:
+        """The output head multiplies by the table of tokens, which is no module: `flops_of_weights` misses it."""
         table = next(p for name, p in model.named_parameters() if name.endswith("tokens.weight"))
-        of_head = 6.0 if table.requires_grad else 4.0  # for each of its weights and token
-        return float(super().count(model) + of_head * table.numel())
+        per_weight = 6.0 if table.requires_grad else 4.0
+        return float(super().flops_per_token(model) + per_weight * table.numel())
 
-    def flops(self, model: nn.Module, batch: Batch) -> float:
-        """As for every task, and 12 L C T a token for attention: `flops_per_token` where nothing is frozen."""
+    def attention_flops(self, model: nn.Module, batch: Batch) -> float:
+        """With nothing frozen, this and `flops_per_token` add up to those of `app.models.gpt.flops_per_token`."""
         config: Any = model.config
         sizes: int = config.layers * config.width * batch.inputs["ids"].shape[1]
-        return super().flops(model, batch) + 12.0 * sizes * batch.useful
+        return 12.0 * sizes * batch.useful
 
     def _sizes(self) -> dict[str, int]:
         return {name: getattr(self.recipe.model, name) or small for name, small in SMALL.items()}

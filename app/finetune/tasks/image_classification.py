@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,8 +18,8 @@ from app.data.images.dataset import Images
 from app.data.images.folder import read_unlabelled
 from app.data.images.sources import read_labelled_splits
 from app.errors import DataError, Problem
-from app.finetune.tasks.base import Forward, Prediction, Scores, Split, Task, mean_loss
-from app.finetune.tasks.text_classification import confusion, per_class, tables_of
+from app.finetune.tasks.base import Forward, Prediction, Scores, Split, Task
+from app.finetune.tasks.classification import predict_classes, rounded_probabilities, score_classes
 from app.models.cnn import CNN, CNNConfig, flops_per_image
 from app.schema import ImageClassification
 
@@ -43,7 +41,7 @@ class ImageClassificationTask(Task[ImageClassification]):
         self.parts = self.parts or self._divided()
         return self.parts[split]
 
-    def model(self) -> nn.Module:
+    def model(self, train: DataSet) -> nn.Module:
         settings, data = self.recipe.model, self.recipe.data
         return CNN(
             CNNConfig(data.channels, data.side, len(self.classes), settings.width, settings.hidden, settings.dropout)
@@ -55,21 +53,11 @@ class ImageClassificationTask(Task[ImageClassification]):
         return F.cross_entropy(logits.float(), batch.labels, reduction="sum")
 
     def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
-        logits = forward(**batch.inputs).float()
-        losses = torch.zeros(len(batch))
-        if batch.labels is not None:
-            losses = F.cross_entropy(logits, batch.labels, reduction="none")
-        rows = zip(batch.index.tolist(), losses.tolist(), logits.argmax(1).tolist(), logits.softmax(1).tolist())
-        return [Prediction(index, loss, 1.0, answer, probabilities) for index, loss, answer, probabilities in rows]
+        return predict_classes(forward(**batch.inputs).float(), batch)
 
     def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
         assert isinstance(data, Images) and data.labels is not None
-        truth = data.labels[[j.index for j in predictions]]
-        counts = confusion(truth, np.array([j.answer for j in predictions]), len(self.classes))
-        table = per_class(counts)
-        accuracy = float(np.trace(counts) / counts.sum())
-        values = {"loss": mean_loss(predictions), "accuracy": accuracy, "macro_f1": float(table[:, 2].mean())}
-        return Scores(values, tables_of(counts, table, self.classes))
+        return score_classes(predictions, data.labels, self.classes)
 
     def save(self, model: nn.Module, folder: Path) -> None:
         assert isinstance(model, CNN)
@@ -92,13 +80,13 @@ class ImageClassificationTask(Task[ImageClassification]):
 
     def json_lines(self, predictions: Sequence[Prediction], data: DataSet) -> Iterator[dict[str, Any]]:
         assert isinstance(data, Images)
-        for j in predictions:
-            probabilities = {name: round(p, 6) for name, p in zip(self.classes, j.detail)}
-            yield {"file": data.names[j.index], "label": self.classes[j.answer], "probabilities": probabilities}
+        for p in predictions:
+            probabilities = rounded_probabilities(p, self.classes)
+            yield {"file": data.names[p.index], "label": self.classes[p.answer], "probabilities": probabilities}
 
-    def flops(self, model: nn.Module, batch: Batch) -> float:
+    def flops_per_token(self, model: nn.Module) -> float:
         assert isinstance(model, CNN)
-        return float(flops_per_image(model.config) * len(batch))
+        return float(flops_per_image(model.config))
 
     def _divided(self) -> dict[Split, Images]:
         data, seed = self.recipe.data, self.recipe.seed

@@ -19,7 +19,7 @@ from app.data.text.corpus import Corpus, find_corpora, find_corpus
 from app.data.text.packing import Windows, pack
 from app.data.text.vocabulary import Vocabulary, learn_vocabulary, load_vocabulary
 from app.errors import ConfigError, DataError, ModelError, Problem
-from app.finetune.generation.sampling import Reader
+from app.finetune.generation.readers import Reader
 from app.finetune.tasks.base import Forward, Prediction, Scores, Split, Task, mean_loss
 from app.models.fetch import tokenizer_folder
 from app.schema import CausalLanguageModel, LanguageModel

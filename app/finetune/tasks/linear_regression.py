@@ -40,7 +40,7 @@ class LinearTask(Task[PointsRecipe]):
 
     unit = "points"
 
-    def model(self) -> nn.Module:
+    def model(self, train: DataSet) -> nn.Module:
         return LinearModel(self.recipe.data.features)
 
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -48,7 +48,7 @@ class LinearTask(Task[PointsRecipe]):
         save_file(weights, str(folder / "model.safetensors"))
 
     def load(self, folder: Path) -> nn.Module:
-        model = self.model()
+        model = LinearModel(self.recipe.data.features)
         model.load_state_dict(load_file(str(folder / "model.safetensors")))
         return model
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,14 +14,15 @@ from app.data.batch import Batch, DataSet
 from app.data.files import Columns, read_texts
 from app.data.text.encode import EncodedTexts, class_names
 from app.errors import DataError
-from app.finetune.tasks.base import Forward, Prediction, Scores, Split, mean_loss
+from app.finetune.tasks.base import Forward, Prediction, Scores, Split
+from app.finetune.tasks.classification import predict_classes, rounded_probabilities, score_classes
 from app.finetune.tasks.encoder import TextTask
 from app.models import pretrained
 from app.schema import TextClassification
 
 
 class TextClassificationTask(TextTask[TextClassification]):
-    """Texts in, classes out; the best checkpoint is the one most accurate on dev."""
+    """Texts in, classes out; the best checkpoint has the highest accuracy on dev."""
 
     monitor = "accuracy"
     higher_is_better = True
@@ -32,7 +32,7 @@ class TextClassificationTask(TextTask[TextClassification]):
         self.classes: list[str] = []
 
     def data(self, split: Split) -> EncodedTexts | None:
-        """A file as token ids; the classes are those of the training file."""
+        """Return a file as token ids; the classes are those of the training file."""
         if (name := self.file_of(split)) is None:
             return None
         data = self.recipe.data
@@ -40,12 +40,13 @@ class TextClassificationTask(TextTask[TextClassification]):
         try:
             self.classes = self.classes or class_names(data.train, columns)
         except DataError:
-            read_texts(name, columns)  # a bad training file is not to hide what is wrong with this one
+            read_texts(name, columns)  # report this file's errors too when the training file is bad
             raise
-        return self.encoded(name, split, self.classes)
+        return self.encoded(name, self.classes)
 
-    def model(self) -> nn.Module:
-        return self.ready(pretrained.build_sequence_classifier(self.recipe.model, self.classes))
+    def model(self, train: DataSet) -> nn.Module:
+        assert isinstance(train, EncodedTexts)
+        return self.ready(pretrained.build_sequence_classifier(self.recipe.model, self.classes), train.ids)
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(**batch.inputs).logits
@@ -53,24 +54,11 @@ class TextClassificationTask(TextTask[TextClassification]):
         return F.cross_entropy(logits.float(), batch.labels, reduction="sum")
 
     def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
-        logits = forward(**batch.inputs).logits.float()
-        losses = (
-            torch.zeros(len(batch)) if batch.labels is None else F.cross_entropy(logits, batch.labels, reduction="none")
-        )
-        rows = zip(batch.index.tolist(), losses.tolist(), logits.argmax(1).tolist(), logits.softmax(1).tolist())
-        return [Prediction(index, loss, 1.0, answer, probabilities) for index, loss, answer, probabilities in rows]
+        return predict_classes(forward(**batch.inputs).logits.float(), batch)
 
     def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
         assert isinstance(data, EncodedTexts) and data.labels is not None
-        truth = np.asarray(data.labels)[[j.index for j in predictions]]
-        counts = confusion(truth, np.array([j.answer for j in predictions]), len(self.classes))
-        table = per_class(counts)
-        values = {
-            "loss": mean_loss(predictions),
-            "accuracy": float(np.trace(counts) / counts.sum()),
-            "macro_f1": float(table[:, 2].mean()),
-        }
-        return Scores(values, tables_of(counts, table, self.classes))
+        return score_classes(predictions, np.asarray(data.labels), self.classes)
 
     def load(self, folder: Path) -> nn.Module:
         model = pretrained.load_classifier(folder)
@@ -80,42 +68,5 @@ class TextClassificationTask(TextTask[TextClassification]):
         return model
 
     def to_json(self, prediction: Prediction) -> dict[str, Any]:
-        probabilities = {name: round(p, 6) for name, p in zip(self.classes, prediction.detail)}
+        probabilities = rounded_probabilities(prediction, self.classes)
         return {"label": self.classes[prediction.answer], "probabilities": probabilities}
-
-
-def confusion(truth: np.ndarray[Any, Any], answers: np.ndarray[Any, Any], classes: int) -> np.ndarray[Any, Any]:
-    """(C, C) counts: row the true class, column the answer."""
-    return np.bincount(truth * classes + answers, minlength=classes * classes).reshape(classes, classes)
-
-
-def per_class(counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """(C, 3) precision, recall and F1 of each class; 0 where a ratio has nothing below it."""
-    hits, answered, true = np.diag(counts), counts.sum(0), counts.sum(1)
-    precision = np.divide(hits, answered, out=np.zeros(len(hits)), where=answered > 0)
-    recall = np.divide(hits, true, out=np.zeros(len(hits)), where=true > 0)
-    f1 = np.divide(2 * hits, answered + true, out=np.zeros(len(hits)), where=answered + true > 0)
-    return np.stack([precision, recall, f1], axis=1)
-
-
-def tables_of(counts: np.ndarray[Any, Any], table: np.ndarray[Any, Any], classes: Sequence[str]) -> str:
-    """Per-class report and confusion matrix in Markdown."""
-    support = counts.sum(1)
-    rows = [
-        f"| {name} | {p:.3f} | {r:.3f} | {f:.3f} | {n} |"
-        for name, (p, r, f), n in zip(classes, table.tolist(), support.tolist())
-    ]
-    averages = {"macro": table.mean(0), "weighted": np.average(table, axis=0, weights=support)}
-    rows += [f"| *{name}* | {p:.3f} | {r:.3f} | {f:.3f} | {support.sum()} |" for name, (p, r, f) in averages.items()]
-    matrix = [f"| **{name}** | {' | '.join(map(str, row))} |" for name, row in zip(classes, counts.tolist())]
-    return "\n".join(
-        [
-            "| class | precision | recall | F1 | support |",
-            "|---|---|---|---|---|",
-            *rows,
-            "",
-            f"| true \\ answered | {' | '.join(classes)} |",
-            "|---" * (len(classes) + 1) + "|",
-            *matrix,
-        ]
-    )

@@ -8,13 +8,14 @@ own units.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
+from scipy.stats import pearsonr, spearmanr
 from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
@@ -43,12 +44,11 @@ class TextRegressionTask(TextTask[TextRegression]):
     def data(self, split: Split) -> EncodedTexts | None:
         """A file as token ids and numbers; the scale is that of the training file."""
         name = self.file_of(split)
-        return self.encoded(name, split, classes=None) if name else None
+        return self.encoded(name, classes=None) if name else None
 
-    def model(self) -> nn.Module:
-        """A new model; from here on the task answers on the scale of the training labels."""
-        train = self.data("train")
-        assert train is not None and train.labels is not None
+    def model(self, train: DataSet) -> nn.Module:
+        """Return a new model; from now on the task predicts on the scale of the training labels."""
+        assert isinstance(train, EncodedTexts) and train.labels is not None
         self.shift, self.scale = float(train.labels.mean()), float(train.labels.std())
         self.deviation = self.scale
         if self.scale == 0:
@@ -57,7 +57,7 @@ class TextRegressionTask(TextTask[TextRegression]):
         model = pretrained.build_text_regressor(self.recipe.model)
         if last_layer(model).bias is None:  # GPT-2's: nothing there could hold a shift
             self.shift = 0.0
-        return self.ready(model)
+        return self.ready(model, train.ids)
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         assert batch.labels is not None
@@ -119,14 +119,12 @@ def errors(truth: Numbers, answers: Numbers) -> dict[str, float]:
 
 
 def correlations(truth: Numbers, answers: Numbers) -> dict[str, float]:
-    """Pearson's, and Spearman's, which is the same of the ranks, ties sharing theirs; 0 where one side is constant."""
-    return {"pearson": _pearson(truth, answers), "spearman": _pearson(rankdata(truth), rankdata(answers))}
-
-
-def _pearson(first: Numbers, second: Numbers) -> float:
-    first, second = first - first.mean(), second - second.mean()
-    scale = float(np.sqrt(np.square(first).sum() * np.square(second).sum()))
-    return float((first * second).sum()) / scale if scale > 0 else 0.0
+    """Return Pearson's and Spearman's correlation; both are 0 if one side is constant or not finite."""
+    if not all(np.isfinite(side).all() and np.ptp(side) > 0 for side in (truth, answers)):
+        return {"pearson": 0.0, "spearman": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scipy warns if one side is nearly constant
+        return {"pearson": float(pearsonr(truth, answers)[0]), "spearman": float(spearmanr(truth, answers)[0])}
 
 
 def table_of(values: dict[str, float], constant: dict[str, float]) -> str:

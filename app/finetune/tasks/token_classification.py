@@ -55,13 +55,11 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
             model = self.recipe.model
             folder = model_folder(model.name, model.revision, weights=model.pretrained)
             self.begin(pretrained.load_word_tokenizer(folder), pretrained.load_config(folder))
-        encoded = encode_tagged(name, keys, self.tokenizer, self.length, self.names)
-        if split == "train":
-            self.remember(encoded.ids)
-        return encoded
+        return encode_tagged(name, keys, self.tokenizer, self.length, self.names)
 
-    def model(self) -> nn.Module:
-        return self.ready(pretrained.build_token_classifier(self.recipe.model, self.names))
+    def model(self, train: DataSet) -> nn.Module:
+        assert isinstance(train, EncodedTags)
+        return self.ready(pretrained.build_token_classifier(self.recipe.model, self.names), train.ids)
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         logits: Tensor = forward(**batch.inputs).logits

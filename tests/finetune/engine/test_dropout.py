@@ -158,7 +158,7 @@ class Normed(nn.Module):
 def test_a_frozen_batch_norm_keeps_its_running_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     from app.finetune.tasks.linear_regression import LinearRegressionTask
 
-    def frozen(self: Any) -> nn.Module:
+    def frozen(self: Any, train: Any) -> nn.Module:
         model = Normed()
         for parameter in model.lower.parameters():
             parameter.requires_grad = False

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from app.errors import ConfigError
-from app.finetune.generation.sampling import GPTReader, Sampling, continuations, probabilities, window
+from app.finetune.generation.readers import GPTReader, window
+from app.finetune.generation.sampling import Sampling, continuations, probabilities
 from app.models.gpt import GPT, GPTConfig
 
 CONFIG = GPTConfig(vocab_size=40, context=16, layers=2, heads=2, width=32)

@@ -16,9 +16,10 @@ from app.data.text.packing import Windows
 from app.data.text.vocabulary import bpe_vocabulary
 from app.errors import ConfigError, ModelError, WorkspaceError
 from app.finetune.evaluate import evaluate_run
-from app.finetune.generation.sampling import Sampling, continuations, probabilities, window
+from app.finetune.generation.readers import TransformersReader, window
+from app.finetune.generation.sampling import Sampling, continuations, probabilities
 from app.finetune.session import prepare
-from app.finetune.tasks.causal_lm import TransformersReader
+from app.finetune.tasks.base import FlopCounter
 from app.finetune.tasks.language import LanguageTask
 from app.finetune.train import Finished, train_recipe
 from app.models import fetch
@@ -240,6 +241,7 @@ def test_flops_of_our_gpt_are_those_of_the_paper_until_a_part_is_frozen(text: Pa
     )
     batch = plain.splits.train[np.arange(3)]
     config: Any = plain.model.config
-    assert plain.task.flops(plain.model, batch) == flops_per_token(config, 16) * batch.useful
-    saved = plain.task.flops(plain.model, batch) - frozen.task.flops(frozen.model, batch)
+    count = FlopCounter(plain.task, plain.model)
+    assert count(batch) == flops_per_token(config, 16) * batch.useful
+    saved = count(batch) - FlopCounter(frozen.task, frozen.model)(batch)
     assert saved == 2 * config.vocab_size * config.width * batch.useful

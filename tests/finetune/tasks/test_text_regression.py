@@ -88,7 +88,7 @@ def test_the_loss_is_that_of_labels_with_deviation_one(settings: list[str]) -> N
     task = build_task(load("sentiment", settings))
     train = task.data("train")
     assert train is not None
-    task.model()
+    task.model(train)
     batch = train[np.arange(len(train))]
     silent = task.loss(lambda **_: SimpleNamespace(logits=torch.zeros(len(train), 1)), batch)
     assert float(silent) / task.weight(batch) == pytest.approx(1.0, rel=1e-4)  # a 0 stands for the mean of the labels
@@ -136,3 +136,16 @@ def test_errors_and_correlations_by_hand() -> None:
     assert found["pearson"] == pytest.approx(9 / (5 * 27) ** 0.5)
     assert found["spearman"] == pytest.approx(3 / (5 * 3) ** 0.5)  # ranks 2, 2, 2, 4
     assert correlations(truth, np.ones(4)) == {"pearson": 0.0, "spearman": 0.0}
+
+
+@pytest.mark.parametrize("answers", [[0.1, 0.1, 0.1], [1.0, 1.0 + 1e-15, 1.0], [1.0, float("nan"), 2.0]])
+def test_correlations_of_degenerate_answers_print_no_warning(
+    answers: list[float], capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    found = correlations(np.array([1.0, 2.0, 3.0]), np.array(answers))
+    assert all(-1 <= value <= 1 for value in found.values())
+    assert not recwarn.list and capsys.readouterr().err == ""
+
+
+def test_the_correlations_of_one_example_are_zero() -> None:
+    assert correlations(np.array([3.0]), np.array([2.0])) == {"pearson": 0.0, "spearman": 0.0}

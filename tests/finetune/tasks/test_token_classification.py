@@ -67,7 +67,7 @@ def test_it_learns_and_reports_entities_and_tokens(run: Run) -> None:
     assert scores["test"]["entity_f1"] == scores["test"]["token_accuracy"] == 1.0 and scores["dev"]["entity_f1"] > 0.9
     report = run.report.read_text(encoding="utf-8")
     assert "**Entities**, strict" in report and "| VIEW | 1.000 | 1.000 | 1.000 |" in report
-    assert "**Tokens**, each tag by itself" in report and "| I-VIEW | 1.000 | 1.000 | 1.000 |" in report
+    assert "**Tokens**, each tag separately" in report and "| I-VIEW | 1.000 | 1.000 | 1.000 |" in report
 
 
 def test_predict_gives_tokens_tags_and_entities(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +115,7 @@ def test_a_tagger_too_ready_to_say_o_is_made_less_so(settings: list[str]) -> Non
     assert isinstance(task, TokenClassificationTask)
     dev = task.data("dev")
     assert dev is not None and task.names == ["O", "B-VIEW", "I-VIEW", "B-WORK", "I-WORK"]
-    model = task.model()
+    model = task.model(dev)
     bias = model.get_parameter("classifier.bias")
     before = bias.detach().clone()
     predictions = []
@@ -134,7 +134,7 @@ def test_a_tagger_that_is_right_is_left_alone(settings: list[str]) -> None:
     task = build_task(load("ner", settings))
     dev = task.data("dev")
     assert isinstance(dev, EncodedTags)
-    model = task.model()
+    model = task.model(dev)
     right = [
         Prediction(window, 0.0, len(dev.truth(window)), np.log(np.eye(5, dtype=np.float32)[dev.truth(window)] + 1e-6))
         for window in range(len(dev))
