@@ -128,7 +128,7 @@ def finish(session: Session, loop: TrainingLoop, finished: Finished) -> None:
     scores, tables = summary["scores"], {split: found.tables for split, found in finished.scores.items()}
     picture = run.path / "curves.svg"
     drawn = report.draw_curves(records.read_records(run.metrics), picture)
-    text = report.report(
+    text = report.report_markdown(
         session.recipe, run.manifest(), scores, tables, picture.name if drawn else None, finished.dev_scored
     )
     fileio.write_text(run.report, text)

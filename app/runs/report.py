@@ -14,7 +14,7 @@ LOSSES = ("train/loss", "dev/loss")
 PANEL = 3.2  # inches, the height of a panel
 
 
-def report(
+def report_markdown(
     recipe: Recipe,
     manifest: Mapping[str, Any],
     scores: Mapping[str, Mapping[str, float]],
