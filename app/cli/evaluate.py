@@ -30,9 +30,9 @@ def main(argv: Sequence[str]) -> int:
     """Evaluate the run and print the scores, then the tables of the task."""
     options = parser().parse_intermixed_args(argv)
 
-    from app.runs.folder import find
+    from app.runs.folder import find_run
 
-    run = find(options.run, options.runs)
+    run = find_run(options.run, options.runs)
     recipe = run.recipe(options.overrides)
     from app.finetune.evaluate import evaluate_run
 

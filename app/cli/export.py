@@ -31,9 +31,9 @@ def main(argv: Sequence[str]) -> int:
     """Export the model and print what was written."""
     options = parser().parse_args(argv)
 
-    from app.runs.folder import find
+    from app.runs.folder import find_run
 
-    run = find(options.run, options.runs)
+    run = find_run(options.run, options.runs)
     from app.finetune.export import export_run
 
     exported = export_run(run, options.folder, options.dtype)

@@ -47,10 +47,10 @@ def main(argv: Sequence[str]) -> int:
         arguments.error("--samples: give a whole number from 1")
 
     from app.finetune.generation.sampling import Sampling
-    from app.runs.folder import find
+    from app.runs.folder import find_run
 
     sampling = Sampling(options.max_tokens, options.temperature, options.top_k, options.top_p, options.seed)
-    run = find(options.run, options.runs)
+    run = find_run(options.run, options.runs)
     from app.finetune.generation.generator import load_generator
 
     generator = load_generator(run)

@@ -32,9 +32,9 @@ def main(argv: Sequence[str]) -> int:
     """Predict, and print the lines in the order of the input."""
     options = parser().parse_args(argv)
 
-    from app.runs.folder import find
+    from app.runs.folder import find_run
 
-    run = find(options.run, options.runs)
+    run = find_run(options.run, options.runs)
     from app.finetune.evaluate import predict_lines
 
     for line in predict_lines(run, None if options.file == "-" else options.file):

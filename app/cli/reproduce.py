@@ -30,9 +30,9 @@ def main(argv: Sequence[str]) -> int:
     from app.finetune.distributed.processes import processes_to_start, this_rank
     from app.finetune.reproduce import repeat, verdict
     from app.finetune.signals import STOP
-    from app.runs.folder import find
+    from app.runs.folder import find_run
 
-    run = find(options.run, options.runs)
+    run = find_run(options.run, options.runs)
     with STOP.handled():
         if (processes := processes_to_start(run.recipe())) > 1:
             return launch(["reproduce", str(run.path), "--runs", str(options.runs)], processes)

@@ -28,9 +28,9 @@ def main(argv: Sequence[str]) -> int:
     """Print a line for each run."""
     options = parser().parse_args(argv)
 
-    from app.runs.folder import every
+    from app.runs.folder import list_runs
 
-    found = [(run.path, row(run.manifest())) for run in every(options.runs, options.recipe)]
+    found = [(run.path, row(run.manifest())) for run in list_runs(options.runs, options.recipe)]
     for path, facts in found:
         if options.json:
             print(as_json({"run": str(path), **facts}))

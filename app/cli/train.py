@@ -39,11 +39,11 @@ def main(argv: Sequence[str]) -> int:
 
     with STOP.handled():  # first, because a signal also counts during the seconds that importing torch takes
         from app.config import load
-        from app.runs.folder import find
+        from app.runs.folder import find_run
 
         overrides = options.overrides
         if options.resume:
-            run = find(options.resume, options.runs)
+            run = find_run(options.resume, options.runs)
             overrides = [*([options.recipe] if options.recipe else []), *overrides]
             recipe = run.recipe(overrides)
         else:

@@ -17,7 +17,7 @@ from app.errors import Problem, RunError
 from app.finetune.engine.resume import same_data
 from app.finetune.session import prepare
 from app.runs import checkpoints
-from app.runs.disk import writing
+from app.runs.disk import disk_errors
 from app.runs.folder import Run
 from app.runs.weights import weights_digest
 
@@ -56,7 +56,7 @@ def export_run(run: Run, target: Path, dtype: str | None = None) -> Exported:
         raise RunError(Problem(what, "name a new folder", str(target)))
     step = None
     again = "make room or give access, and export again"
-    with writing(target.name, target.parent, again), fileio.new_folder(target) as building:
+    with disk_errors(target.name, target.parent, again), fileio.new_folder(target) as building:
         if run.model.is_dir():
             shutil.copytree(run.model, building, dirs_exist_ok=True)
         else:

@@ -19,8 +19,8 @@ from app.finetune.engine.resume import restart
 from app.finetune.session import Session, prepare
 from app.finetune.tasks.base import Scores, Splits
 from app.models.trimmed_embedding import parameter_counts
-from app.runs import curves, folder, manifest, records, report
-from app.runs.disk import writing
+from app.runs import folder, manifest, records, report
+from app.runs.disk import disk_errors
 from app.runs.folder import Run
 from app.runs.weights import weights_digest
 from app.schema import Recipe
@@ -61,7 +61,9 @@ def train_recipe(recipe: Recipe, runs: Path) -> Finished:
     """Train into a new run folder. Nothing is written if the recipe, the data or the model is wrong."""
 
     def new_run(splits: Splits) -> Run:
-        return broadcast_from_rank0(lambda: folder.create(recipe, manifest.manifest_of(recipe, splits.digests()), runs))
+        return broadcast_from_rank0(
+            lambda: folder.create_run(recipe, manifest.manifest_of(recipe, splits.digests()), runs)
+        )
 
     with process_group(recipe) as rank:
         session = prepare(recipe, new_run)
@@ -122,13 +124,13 @@ def describe(session: Session) -> str:
 def finish(session: Session, loop: TrainingLoop, finished: Finished) -> None:
     """Write the model, the report, and last the manifest's word that the run is finished."""
     run = finished.run
-    with writing(run.model.name, run.path), fileio.new_folder(run.model) as building:
+    with disk_errors(run.model.name, run.path), fileio.new_folder(run.model) as building:
         session.task.save(session.model, building)
     summary = finished.summary()
     scores, tables = summary["scores"], {split: found.tables for split, found in finished.scores.items()}
     picture = run.path / "curves.svg"
-    drawn = curves.draw(records.read_records(run.metrics), picture)
-    text = report.report(
+    drawn = report.draw_curves(records.read_records(run.metrics), picture)
+    text = report.report_markdown(
         session.recipe, run.manifest(), scores, tables, picture.name if drawn else None, finished.dev_scored
     )
     fileio.write_text(run.report, text)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from app import fileio
 from app.errors import Problem, RunError
-from app.runs.disk import writing
+from app.runs.disk import disk_errors
 
 TENSORS, STATE, CHECKSUMS = "tensors.safetensors", "state.json", "checksums.json"
 WEIGHTS = "model.safetensors"
@@ -28,7 +28,7 @@ def save(checkpoint: dict[str, Any], path: Path) -> None:
     on a full disk."""
     tensors: dict[str, Tensor] = {}
     state = _flatten(checkpoint, "", tensors)
-    with writing(path.name, path.parent.parent), fileio.new_folder(path) as building:
+    with disk_errors(path.name, path.parent.parent), fileio.new_folder(path) as building:
         write_tensors(_apart(tensors), building / TENSORS)
         fileio.write_text(building / STATE, json.dumps(state))  # an infinity, which JSON proper lacks, comes back
         fileio.write_json(building / CHECKSUMS, {name: fileio.sha256_of(building / name) for name in (TENSORS, STATE)})

@@ -1,4 +1,4 @@
-"""A full disk, told apart from a bug: what the system refuses while a run's files are written ends with a fix."""
+"""Turn the system's errors while a run is written (full disk, no permission) into a RunError with a fix."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from app.errors import Problem, RunError
 
 
 @contextmanager
-def writing(what: str, folder: Path, fix: str = "") -> Iterator[None]:
-    """Raise RunError where `what`, in `folder`, cannot be written: no space, no permission, a limit.
+def disk_errors(what: str, folder: Path, fix: str = "") -> Iterator[None]:
+    """Raise RunError if the block cannot write `what` in `folder`: no space, no permission, a limit.
 
-    Without a `fix` the folder is a run's, which can go on.
+    Without a `fix`, `folder` is a run's and the fix is to resume it.
     """
     try:
         yield
     except (OSError, SafetensorError) as error:
         reason = str(error) if isinstance(error, SafetensorError) else error.strerror or str(error)
         if isinstance(error, SafetensorError):
-            if "os error" not in reason:  # the library has no exception of its own for what the system refused
+            if "os error" not in reason:  # the library has no separate exception for what the system refused
                 raise
             reason = reason.rpartition(": ")[2]
         fix = fix or f"make room or give access, then `app train --resume {folder}`: what was written before is whole"

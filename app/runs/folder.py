@@ -1,4 +1,4 @@
-"""What a run leaves behind, and finding it again.
+"""The folder of a run: what is in it, making one, finding one.
 
 runs/<recipe>/<UTC time>-<id>/
     run.json        the manifest            recipe.yaml     the resolved recipe
@@ -55,11 +55,11 @@ class Run:
         return self.path / "report.md"
 
     def recipe(self, overrides: list[str] | None = None) -> Recipe:
-        """The recipe it was trained by, changed by overrides."""
+        """Return the recipe it was trained by, changed by overrides."""
         return load(str(self.path / "recipe.yaml"), overrides or [])
 
     def manifest(self) -> dict[str, Any]:
-        """What run.json holds. Raises RunError where it cannot be read."""
+        """Return what run.json holds. Raises RunError if it cannot be read."""
         try:
             manifest: dict[str, Any] = json.loads(self.manifest_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -67,12 +67,12 @@ class Run:
         return manifest
 
     def update(self, **values: Any) -> None:
-        """Add to the manifest."""
+        """Add values to the manifest."""
         fileio.write_json(self.manifest_file, {**self.manifest(), **values})
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep other processes from training into this folder meanwhile. Raises RunError where one does."""
+        """Lock the folder for the block, so that no other process trains into it. Raises RunError if one does."""
         handle = os.open(self.path, os.O_RDONLY)
         try:
             try:
@@ -87,8 +87,8 @@ class Run:
             os.close(handle)
 
 
-def create(recipe: Recipe, manifest: dict[str, Any], root: Path = RUNS) -> Run:
-    """A new folder for a run, with its recipe and manifest in it from the first moment."""
+def create_run(recipe: Recipe, manifest: dict[str, Any], root: Path = RUNS) -> Run:
+    """Make a new folder for a run. It appears with its recipe and manifest in it."""
     started = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     run = Run(root / recipe.name / f"{started}-{secrets.token_hex(3)}")
     with fileio.new_folder(run.path) as building:
@@ -97,17 +97,20 @@ def create(recipe: Recipe, manifest: dict[str, Any], root: Path = RUNS) -> Run:
     return run
 
 
-def every(root: Path = RUNS, recipe: str | None = None) -> list[Run]:
-    """All runs, or those of one recipe, oldest first."""
+def list_runs(root: Path = RUNS, recipe: str | None = None) -> list[Run]:
+    """Return all runs, or those of one recipe, oldest first."""
     return [Run(path.parent) for path in sorted(root.glob(f"{recipe or '*'}/*/run.json"), key=lambda p: p.parent.name)]
 
 
-def find(name: str, root: Path = RUNS) -> Run:
-    """A run by the path of its folder, or the newest run of a recipe by the recipe's name. Raises RunError."""
+def find_run(name: str, root: Path = RUNS) -> Run:
+    """Return the run in a folder, or the newest run of a recipe.
+
+    `name`: a path, also below `root`, or a recipe's name. Raises RunError if there is no such run.
+    """
     for path in (Path(name), root / name):
         if (path / "run.json").is_file():
             return Run(path)
-    if of_recipe := every(root, name):
+    if of_recipe := list_runs(root, name):
         return of_recipe[-1]
     known = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     guess = did_you_mean(name, known)

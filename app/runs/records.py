@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app import fileio
-from app.runs.disk import writing
+from app.runs.disk import disk_errors
 
 
 class Recorder:
@@ -36,7 +36,7 @@ class JsonLines(Recorder):
 
     def record(self, values: dict[str, float], step: int) -> None:
         """Append one record. A number that JSON cannot hold becomes null. Raises RunError if the disk is full."""
-        with writing(self.path.name, self.path.parent), self.path.open("a", encoding="utf-8") as file:
+        with disk_errors(self.path.name, self.path.parent), self.path.open("a", encoding="utf-8") as file:
             file.write(fileio.as_json({"step": step, **values}) + "\n")
 
     def flush(self) -> None:

@@ -1,14 +1,20 @@
-"""report.md: what a run reached, for people."""
+"""What people read of a finished run: report.md and, next to it, curves.svg."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from app import fileio
 from app.schema import Recipe
 
+LOSSES = ("train/loss", "dev/loss")
+INCH = 3.2  # height of a panel
 
-def report(
+
+def report_markdown(
     recipe: Recipe,
     manifest: Mapping[str, Any],
     scores: Mapping[str, Mapping[str, float]],
@@ -16,8 +22,11 @@ def report(
     curves: str | None,
     dev_scored: tuple[int, int],
 ) -> str:
-    """Markdown of a finished run. `scores`: split to name to number; `tables`: heading to Markdown; `curves`: name of
-    a picture beside the report."""
+    """Return report.md.
+
+    `scores`: split to name to number. `tables`: heading to Markdown. `curves`: the picture's file name, None without
+    one. `dev_scored`: examples of dev that were scored, and all of them.
+    """
     scored, of = dev_scored
     names = list(dict.fromkeys(name for values in scores.values() for name in values))
     header = [f"| split | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
@@ -44,3 +53,36 @@ def report(
         )
         + "\n"
     )
+
+
+def draw_curves(records: Sequence[Mapping[str, Any]], path: Path) -> bool:
+    """Write an SVG of the losses, the other scores on dev and the learning rate over the steps.
+
+    The same records give the same bytes. Returns False, and writes nothing, if there is nothing to draw.
+    """
+    scores = list(dict.fromkeys(n for r in records for n in r if n.startswith("dev/") and n not in LOSSES))
+    panels = [names for names in (list(LOSSES), scores, ["lr"]) if any(series(records, name)[0] for name in names)]
+    if not panels:
+        return False
+    import matplotlib as mpl
+    from matplotlib.figure import Figure  # without pyplot: no windows, no state
+
+    with mpl.rc_context({"svg.hashsalt": "curves", "font.size": 9}):
+        figure = Figure(figsize=(INCH * 1.4 * len(panels), INCH), layout="constrained")
+        for axes, names in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
+            for name in names:
+                steps, values = series(records, name)
+                axes.plot(steps, values, label=name, marker="." if len(steps) < 40 else "", linewidth=1.2)
+            axes.set_xlabel("step")
+            axes.grid(alpha=0.3)
+            axes.legend(frameon=False)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    fileio.write_bytes(path, buffer.getvalue())
+    return True
+
+
+def series(records: Sequence[Mapping[str, Any]], name: str) -> tuple[list[int], list[float]]:
+    """Return the steps and the values that are recorded under a name."""
+    found = [(r["step"], r[name]) for r in records if r.get(name) is not None]
+    return [step for step, _ in found], [value for _, value in found]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from app import cli
-from app.runs.folder import Run, find
+from app.runs.folder import Run, find_run
 
 SENTENCES = ["the film was very good", "a story was dull"]
 
@@ -28,7 +28,7 @@ def logits(folder: Path) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def run(trained: Path) -> Run:
-    return find("sentiment", trained)
+    return find_run("sentiment", trained)
 
 
 def test_a_finished_run(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +54,7 @@ def test_a_stopped_run_gives_its_best_weights(
     small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], extra: list[str]
 ) -> None:
     assert cli.main(["train", "sentiment", *small, *extra, "--runs", str(tmp_path)]) == 0
-    whole = find("sentiment", tmp_path)
+    whole = find_run("sentiment", tmp_path)
     expected = logits(whole.model)
     whole.model.rename(tmp_path / "taken away")  # as where it had been stopped just before the end
     capsys.readouterr()
@@ -77,7 +77,7 @@ def test_a_run_without_weights(
     run = Run(tmp_path / "begun")
     run.path.mkdir()
     for name in ("run.json", "recipe.yaml"):
-        (run.path / name).write_text((find("sentiment", trained).path / name).read_text())
+        (run.path / name).write_text((find_run("sentiment", trained).path / name).read_text())
     assert cli.main(["export", str(run.path), str(tmp_path / "out")]) == 2
     assert f"app train --resume {run.path}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

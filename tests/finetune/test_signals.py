@@ -22,7 +22,7 @@ from app.errors import RunError
 from app.finetune.tasks import TASKS
 from app.finetune.train import resume_run, train_recipe
 from app.runs import checkpoints, records
-from app.runs.folder import Run, find
+from app.runs.folder import Run, find_run
 from tests.finetune import noisy
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL that engines and clouds allow at least
@@ -69,7 +69,7 @@ def test_the_verb_exits_as_the_signal_says(whole: Run, tmp_path: Path, monkeypat
         with pytest.raises(SystemExit) as ended:
             cli.main(["train", "hello-linear", *noisy.SETTINGS, "--runs", str(tmp_path)])
     assert ended.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
-    run = find("hello-linear", tmp_path)
+    run = find_run("hello-linear", tmp_path)
     assert checkpoints.step_of(checkpoints.steps(run.checkpoints)[-1]) == 3
     assert_same(resume_run(run).run, whole)
 
@@ -87,7 +87,7 @@ class Training:
 
     @property
     def run(self) -> Run:
-        return find("hello-linear", self.folder / "runs")
+        return find_run("hello-linear", self.folder / "runs")
 
     def wait_for(self, what: Callable[[], Any]) -> None:
         """Until something is so."""
@@ -221,7 +221,7 @@ def test_a_full_disk_ends_with_an_error_and_the_old_checkpoint(
             train_recipe(noisy.recipe(), small_disk)
     assert "make room" in str(refused.value) and "--resume" in str(refused.value)
     filler.unlink()
-    run = find("hello-linear", small_disk)
+    run = find_run("hello-linear", small_disk)
     newest, damaged = checkpoints.newest(run.checkpoints)
     assert newest and checkpoints.step_of(newest) == 3 and not damaged
     assert_same(resume_run(run).run, whole)

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from app import cli
-from app.runs.folder import Run, find
+from app.runs.folder import Run, find_run
 from app.runs.records import read_records
 
 
 def run_of(runs: Path) -> Run:
-    return find("sentiment", runs)
+    return find_run("sentiment", runs)
 
 
 def test_a_run_leaves_all_that_it_should(trained: Path) -> None:
@@ -128,14 +128,14 @@ def test_bad_input_gets_one_clear_error_and_leaves_nothing(
 def test_hello_logistic_reaches_bayes_boundary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "hello-logistic", "--runs", str(tmp_path)]) == 0
     assert "the boundary is Bayes'" in capsys.readouterr().out
-    check = find("hello-logistic", tmp_path).manifest()["scores"]["check"]
+    check = find_run("hello-logistic", tmp_path).manifest()["scores"]["check"]
     assert check["error_rate"] - check["bayes_error_rate"] < 0.005
 
 
 def test_hello_linear_reaches_the_closed_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "hello-linear", "--runs", str(tmp_path)]) == 0
     assert "they agree" in capsys.readouterr().out
-    assert find("hello-linear", tmp_path).manifest()["scores"]["check"]["closed_form_gap"] < 1e-5
+    assert find_run("hello-linear", tmp_path).manifest()["scores"]["check"]["closed_form_gap"] < 1e-5
 
 
 def test_a_training_that_diverges_ends_with_what_to_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,4 +159,4 @@ def test_sst2_reaches_its_accuracy(shared: Path, tmp_path: Path) -> None:
     """The main job on real input: three epochs over 6,920 sentences, minutes on two cores."""
     data = [f"data.{split}={shared}/sst2/{split}.tsv" for split in ("train", "dev", "test")]
     assert cli.main(["train", "sentiment", *data, "--runs", str(tmp_path)]) == 0
-    assert find("sentiment", tmp_path).manifest()["scores"]["test"]["accuracy"] >= 0.87
+    assert find_run("sentiment", tmp_path).manifest()["scores"]["test"]["accuracy"] >= 0.87

@@ -13,7 +13,7 @@ if not torch.cuda.is_available():
 from app.config import load  # noqa: E402
 from app.finetune.tasks.gpt import GPTTask  # noqa: E402
 from app.finetune.train import resume_run, train_recipe  # noqa: E402
-from app.runs.folder import find  # noqa: E402
+from app.runs.folder import find_run  # noqa: E402
 
 SETTINGS = ["trainer.max_steps=12", "trainer.eval_every=4", "trainer.precision=fp32", "trainer.log_every=1"]
 
@@ -37,5 +37,5 @@ def test_a_sharded_training_is_that_of_one_device_and_resumes(tmp_path: Path, mo
         patched.setattr(GPTTask, "loss", crashing)
         with pytest.raises(ZeroDivisionError):
             train_recipe(sharded, tmp_path / "resumed")
-    resumed = resume_run(find("gpt-char", tmp_path / "resumed")).run
+    resumed = resume_run(find_run("gpt-char", tmp_path / "resumed")).run
     assert resumed.manifest()["weights_sha256"] == whole.manifest()["weights_sha256"]

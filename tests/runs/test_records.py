@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from app import cli
 from app.errors import RunError
-from app.runs import curves, records
-from app.runs.folder import Run, every, find
+from app.runs import records, report
+from app.runs.folder import Run, find_run, list_runs
 from app.runs.weights import weights_digest
 
 
@@ -54,7 +54,9 @@ def some_records() -> list[dict[str, float | None]]:
 
 
 def test_curves_are_a_picture_and_the_same_for_the_same_records(tmp_path: Path) -> None:
-    assert curves.draw(some_records(), tmp_path / "a.svg") and curves.draw(some_records(), tmp_path / "b.svg")
+    assert report.draw_curves(some_records(), tmp_path / "a.svg") and report.draw_curves(
+        some_records(), tmp_path / "b.svg"
+    )
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     picture = ElementTree.parse(tmp_path / "a.svg")
     axes = [e for e in picture.iter() if e.get("id", "").startswith("axes_")]
@@ -62,7 +64,7 @@ def test_curves_are_a_picture_and_the_same_for_the_same_records(tmp_path: Path) 
 
 
 def test_nothing_to_draw_is_no_picture(tmp_path: Path) -> None:
-    assert not curves.draw([{"step": 1, "tokens/s": 3.0}], tmp_path / "a.svg")
+    assert not report.draw_curves([{"step": 1, "tokens/s": 3.0}], tmp_path / "a.svg")
     assert not list(tmp_path.iterdir())
 
 
@@ -77,8 +79,8 @@ def test_runs_are_listed_oldest_first_with_their_scores(tmp_path: Path, capsys: 
     scores = {"dev": {"loss": 2.0}, "test": {"loss": 1.0}}
     second = a_run(tmp_path, "b", "20230509T000000Z-aaaaaa", finished=True, scores=scores)
     first = a_run(tmp_path, "c", "20230508T000000Z-bbbbbb")
-    assert [run.path for run in every(tmp_path)] == [first.path, second.path]
-    assert find("b", tmp_path).path == second.path
+    assert [run.path for run in list_runs(tmp_path)] == [first.path, second.path]
+    assert find_run("b", tmp_path).path == second.path
     assert cli.main(["runs", "--runs", str(tmp_path), "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["run"], row["status"], row["scores"]) for row in rows] == [

@@ -21,7 +21,7 @@ from app.finetune.distributed import processes
 from app.finetune.engine import rng
 from app.finetune.tasks.base import Scores
 from app.runs import checkpoints
-from app.runs.disk import writing
+from app.runs.disk import disk_errors
 from app.runs.folder import Run
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Checkpointer:
         path = self.run.checkpoints / f"best-{best.step:08d}"
         if not step.fabric.is_global_zero or path.exists():
             return
-        with writing(path.name, self.run.path), fileio.new_folder(path) as building:
+        with disk_errors(path.name, self.run.path), fileio.new_folder(path) as building:
             contiguous = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
             checkpoints.write_tensors(_each_storage_once(contiguous), building / checkpoints.WEIGHTS)
             fileio.write_json(building / "scores.json", {**best.scores, "step": best.step})

@@ -22,7 +22,7 @@ from app.errors import ConfigError
 from app.finetune.distributed import processes
 from app.finetune.distributed.processes import Rank
 from app.runs import checkpoints
-from app.runs.folder import Run, find
+from app.runs.folder import Run, find_run
 from app.runs.records import read_records
 
 # 49 examples in batches of 8: the last holds one, so a second process has none of it. Steps of 3 and 3 and 1 batches.
@@ -52,7 +52,7 @@ def train(folder: Path, *settings: str) -> Run:
     process = app("train", "hello-linear", *CURVE, *settings, "--runs", str(folder))
     said, _ = process.communicate(timeout=240)
     assert process.returncode == 0, said
-    return find("hello-linear", folder)
+    return find_run("hello-linear", folder)
 
 
 def test_processes_share_each_batch_to_the_last_example() -> None:
@@ -114,7 +114,7 @@ def test_a_classifier_is_scored_over_what_all_processes_judged_while_layers_stil
         process = app("train", "sentiment", *settings, f"trainer.devices={count}", "--runs", str(tmp_path / str(count)))
         said, _ = process.communicate(timeout=240)
         assert process.returncode == 0, said
-        found.append(find("sentiment", tmp_path / str(count)).manifest()["scores"])
+        found.append(find_run("sentiment", tmp_path / str(count)).manifest()["scores"])
     assert found[0].keys() == found[1].keys() == {"dev", "test"}
     for split in ("dev", "test"):
         assert found[1][split]["loss"] == pytest.approx(found[0][split]["loss"], rel=1e-4)
@@ -155,7 +155,7 @@ def test_torchrun_does_the_same(alone: Run, tmp_path: Path) -> None:
     command = [*torchrun, "train", "hello-linear", *CURVE, "--runs", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert_same_curve(find("hello-linear", tmp_path), alone)
+    assert_same_curve(find_run("hello-linear", tmp_path), alone)
 
 
 @pytest.mark.slow
@@ -167,7 +167,7 @@ def test_a_signal_stops_all_and_they_resume_together(alone: Run, tmp_path: Path)
     asked = time.monotonic()
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 143 and time.monotonic() - asked < 10, said
-    run = find("hello-linear", tmp_path)
+    run = find_run("hello-linear", tmp_path)
     step = checkpoints.step_of(checkpoints.steps(run.checkpoints)[-1])
     assert step > 0 and said.count("app train --resume") == 1
     again = app("train", "--resume", str(run.path))

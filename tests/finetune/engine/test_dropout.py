@@ -16,7 +16,7 @@ from app.config import load
 from app.finetune.engine import rng
 from app.finetune.session import Session, prepare
 from app.finetune.train import train_recipe
-from app.runs.folder import create
+from app.runs.folder import create_run
 from tests.finetune.small_bert import small_bert
 from tests.finetune.tasks.test_token_classification import SENTENCES, columns
 
@@ -122,7 +122,7 @@ def test_an_evaluation_between_the_steps_changes_no_weight(kind: str, recipe: Fo
     for every in ("1", "100"):
         settings = [*recipe(kind), *COMMON, "model.dropout=0.3", f"trainer.eval_every={every}"]
         chosen = load(settings[0], settings[1:])
-        session = prepare(chosen, lambda splits: create(chosen, {}, tmp_path))  # noqa: B023
+        session = prepare(chosen, lambda splits: create_run(chosen, {}, tmp_path))  # noqa: B023
         loop = session.fit()
         found.append((loop.position.step, weights(loop.step.model) if every == "100" else None, session))
     steps = [

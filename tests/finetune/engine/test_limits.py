@@ -15,7 +15,7 @@ from app.finetune.tasks import TASKS
 from app.finetune.tasks.base import Scores
 from app.finetune.train import resume_run, train_recipe
 from app.runs import checkpoints
-from app.runs.folder import find
+from app.runs.folder import find_run
 from app.runs.records import read_records
 from tests.finetune import noisy
 
@@ -78,7 +78,7 @@ def test_a_resumed_training_stops_at_the_same_step(
         with pytest.raises(ZeroDivisionError):
             train_recipe(noisy.recipe(*settings), tmp_path / "resumed")
     scores_by_step(monkeypatch, losses[stop_in - 1 :])
-    resumed = resume_run(find("hello-linear", tmp_path / "resumed")).run
+    resumed = resume_run(find_run("hello-linear", tmp_path / "resumed")).run
     assert resumed.manifest()["steps"] == whole.manifest()["steps"] == 4
     assert resumed.manifest()["weights_sha256"] == whole.manifest()["weights_sha256"]
     ours, theirs = (

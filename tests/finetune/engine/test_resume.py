@@ -14,7 +14,7 @@ from app.finetune.signals import STOP, Stopped
 from app.finetune.tasks import TASKS
 from app.finetune.train import resume_run, train_recipe
 from app.runs import checkpoints
-from app.runs.folder import Run, find
+from app.runs.folder import Run, find_run
 from app.runs.records import read_records
 from tests.finetune import noisy
 
@@ -101,7 +101,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
         with pytest.raises(CrashError):
             train_recipe(noisy.recipe(f"trainer.checkpoint_every={every}"), tmp_path)
     torch.rand(3)  # whatever else drew from the generator meanwhile
-    resumed = resume_run(find("hello-linear", tmp_path), ["trainer.checkpoint_every=null"]).run
+    resumed = resume_run(find_run("hello-linear", tmp_path), ["trainer.checkpoint_every=null"]).run
     same(final(resumed), final(whole))
     assert records(resumed) == records(whole)
     assert (resumed.model / "model.safetensors").read_bytes() == (whole.model / "model.safetensors").read_bytes()
@@ -116,7 +116,7 @@ def test_a_signal_in_the_middle_of_a_step_loses_nothing(
         with pytest.raises(Stopped):
             train_recipe(noisy.recipe("trainer.checkpoint_every=100"), tmp_path)
     STOP.held = 0
-    run = find("hello-linear", tmp_path)
+    run = find_run("hello-linear", tmp_path)
     done = [3, 6, 7, 10, 13, 14, 17, 20, 21, 24, 27, 28]
     assert checkpoints.step_of(checkpoints.steps(run.checkpoints)[-1]) == sum(n < micro_batch for n in done)
     resumed = resume_run(run).run
@@ -133,7 +133,7 @@ def test_a_signal_in_an_evaluation_repeats_only_that(
         with pytest.raises(Stopped):
             train_recipe(noisy.recipe(), tmp_path)
     STOP.held = 0
-    run = find("hello-linear", tmp_path)
+    run = find_run("hello-linear", tmp_path)
     assert checkpoints.step_of(checkpoints.steps(run.checkpoints)[-1]) == 3 * evaluation
     resumed = resume_run(run).run
     same(final(resumed)["checkpoint"]["weights"], final(whole)["checkpoint"]["weights"])
@@ -161,7 +161,7 @@ def test_a_truncated_checkpoint_is_named_and_the_one_before_it_is_used(
         crash_at(patched, 16, CrashError())
         with pytest.raises(CrashError):
             train_recipe(noisy.recipe(), tmp_path)
-    run = find("hello-linear", tmp_path)
+    run = find_run("hello-linear", tmp_path)
     tensors = checkpoints.steps(run.checkpoints)[-1] / checkpoints.TENSORS
     tensors.write_bytes(tensors.read_bytes()[:-1])
     resumed = resume_run(run).run
@@ -204,7 +204,7 @@ def test_other_data_is_refused(whole: Run, tmp_path: Path, monkeypatch: pytest.M
         crash_at(patched, 8, CrashError())
         with pytest.raises(CrashError):
             train_recipe(noisy.recipe(), tmp_path)
-    run = find("hello-linear", tmp_path)
+    run = find_run("hello-linear", tmp_path)
     run.update(data_sha256={**run.manifest()["data_sha256"], "dev": "another"})
     with pytest.raises(DataError, match="the data of dev changed"):
         resume_run(run)
@@ -229,7 +229,7 @@ def test_a_resumed_run_takes_as_many_threads_as_before(tmp_path: Path, monkeypat
             with pytest.raises(CrashError):
                 train_recipe(noisy.recipe(), tmp_path)
         torch.set_num_threads(2)
-        resume_run(find("hello-linear", tmp_path))
+        resume_run(find_run("hello-linear", tmp_path))
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

@@ -11,7 +11,7 @@ from app import config
 from app.finetune.engine.fabric import Callee
 from app.finetune.train import resume_run, train_recipe
 from app.runs import checkpoints
-from app.runs.folder import find
+from app.runs.folder import find_run
 from app.runs.records import read_records
 
 STEPS = 6
@@ -59,7 +59,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
         patched.setattr(Callee, "forward", crashing)
         with pytest.raises(ZeroDivisionError):
             train_recipe(recipe, tmp_path / "resumed")
-    broken = find(name, tmp_path / "resumed")
+    broken = find_run(name, tmp_path / "resumed")
     assert [checkpoints.step_of(path) for path in checkpoints.steps(broken.checkpoints)] == [4]
     resumed = resume_run(broken).run
     last, expected = (checkpoints.steps(run.checkpoints)[-1] / checkpoints.TENSORS for run in (resumed, whole))

@@ -12,7 +12,7 @@ from app import cli
 from app.config import load
 from app.finetune.session import prepare
 from app.models.pretrained import positions_in
-from app.runs.folder import find
+from app.runs.folder import find_run
 from tests.finetune.small_bert import WORDS, few_reviews, small_bert
 
 
@@ -41,7 +41,7 @@ def test_a_decoder_without_a_padding_token(
         path.write_text(path.read_text().replace("positive", "1").replace("negative", "0"))
     settings = [f"model.name={small_gpt2}", *files, f"task={task}", "trainer.max_epochs=1", "trainer.precision=fp32"]
     assert cli.main(["train", "sentiment", *settings, "--runs", str(tmp_path / "runs")]) == 0
-    run = find("sentiment", tmp_path / "runs")
+    run = find_run("sentiment", tmp_path / "runs")
     texts = tmp_path / "texts.txt"
     texts.write_text("a film was good\nthe story was very very very dull\n")
     capsys.readouterr()
@@ -77,7 +77,7 @@ def test_positions(kind: str, settings: dict[str, Any], expected: int | None) ->
 def test_a_run_can_be_used_on_a_machine_that_lacks_what_it_was_trained_with(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = find("sentiment", trained)
+    run = find_run("sentiment", trained)
     elsewhere = tmp_path / "run"
     elsewhere.mkdir()
     (elsewhere / "model").symlink_to(run.model.resolve())

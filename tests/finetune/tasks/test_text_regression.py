@@ -17,7 +17,7 @@ from app.data.files import Columns
 from app.data.text.encode import class_names
 from app.finetune.tasks import build_task
 from app.finetune.tasks.text_regression import correlations, errors
-from app.runs.folder import Run, find
+from app.runs.folder import Run, find_run
 from tests.finetune.small_bert import ROWS, small_bert
 
 POINTS = {"good": 70.5, "great": 90.0, "bad": 30.0, "dull": 40.25}
@@ -52,7 +52,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def run(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Run:
     runs = tmp_path_factory.mktemp("runs")
     assert cli.main(["train", "sentiment", *settings, "--runs", str(runs)]) == 0
-    return find("sentiment", runs)
+    return find_run("sentiment", runs)
 
 
 def test_it_learns_numbers_far_from_zero(run: Run) -> None:

@@ -16,7 +16,7 @@ from app.data.tags.read import read_tagged
 from app.finetune.tasks import build_task
 from app.finetune.tasks.base import Prediction
 from app.finetune.tasks.token_classification import TokenClassificationTask
-from app.runs.folder import Run, find
+from app.runs.folder import Run, find_run
 from tests.finetune.small_bert import small_bert
 
 SENTENCES = [
@@ -54,7 +54,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def run(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Run:
     runs = tmp_path_factory.mktemp("runs")
     assert cli.main(["train", "ner", *settings, "--runs", str(runs)]) == 0
-    return find("ner", runs)
+    return find_run("ner", runs)
 
 
 def predict(run: Run, name: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
