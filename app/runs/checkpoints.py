@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -80,12 +81,18 @@ def newest(folder: Path) -> tuple[Path | None, list[Problem]]:
 
 def steps(folder: Path) -> list[Path]:
     """Return the checkpoints for resuming, oldest first."""
-    return sorted(folder.glob("step-*"))
+    return _named(folder, r"step-\d{8}")
 
 
 def bests(folder: Path) -> list[Path]:
     """Return the weights that scored best on dev when they were written, oldest first."""
-    return sorted(folder.glob("best-*"))
+    return _named(folder, r"best-\d{8}")
+
+
+def _named(folder: Path, pattern: str) -> list[Path]:
+    """Return the folders whose whole names fit a pattern: nothing else in there is ours to read or to remove."""
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in entries if re.fullmatch(pattern, path.name) and path.is_dir())
 
 
 def step_of(path: Path) -> int:
@@ -98,7 +105,7 @@ def forget_after(folder: Path, step: int) -> None:
     for path in [*steps(folder), *bests(folder)]:
         if step_of(path) > step:
             shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(".*"):
+    for path in _named(folder, r"\.(step|best)-\d{8}\..+"):  # what `fileio.new_folder` builds in
         shutil.rmtree(path, ignore_errors=True)
 
 

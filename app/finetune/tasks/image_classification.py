@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from app import fileio
@@ -21,6 +21,7 @@ from app.errors import DataError, Problem
 from app.finetune.tasks.base import Forward, Prediction, Scores, Split, Task
 from app.finetune.tasks.classification import predict_classes, rounded_probabilities, score_classes
 from app.models.cnn import CNN, CNNConfig, flops_per_image
+from app.models.weights import load_weights
 from app.schema import ImageClassification
 
 DEV, TEST = 0.1, 0.2  # shares of train that are kept where the recipe names no images for dev or test
@@ -70,7 +71,7 @@ class ImageClassificationTask(Task[ImageClassification]):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.classes = tuple(config.pop("names"))
         model = CNN(CNNConfig(**config))
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        load_weights(model, folder)
         return model
 
     def predict_dataset(self, name: str | None) -> DataSet:
