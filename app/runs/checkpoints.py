@@ -1,7 +1,7 @@
-"""Checkpoints without pickle: tensors as safetensors, the rest as JSON, whole or not there at all.
+"""Checkpoints without pickle: tensors as safetensors, the rest as JSON. They are written whole or not at all.
 
 checkpoints/step-00000120/   tensors.safetensors  state.json  checksums.json    the newest few, to resume from
-checkpoints/best-00000100/   model.safetensors    scores.json                   weights that scored best on dev
+checkpoints/best-00000100/   model.safetensors    scores.json                   the weights with the best score on dev
 """
 
 from __future__ import annotations
@@ -20,22 +20,24 @@ from app.runs.disk import disk_errors
 
 TENSORS, STATE, CHECKSUMS = "tensors.safetensors", "state.json", "checksums.json"
 WEIGHTS = "model.safetensors"
-TENSOR, TUPLE, PAIRS = "$tensor", "$tuple", "$pairs"  # how JSON marks what it has no form for
+TENSOR, TUPLE, PAIRS = "$tensor", "$tuple", "$pairs"  # mark values that JSON has no form for
 
 
 def save(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a nested structure of tensors and plain values as the folder `path`, two below its run's. Raises RunError
-    on a full disk."""
+    """Write a nested structure of tensors and plain values as the folder `path`, which is RUN/checkpoints/NAME.
+
+    Raises RunError if the disk is full, TypeError for a value that is neither a tensor nor plain.
+    """
     tensors: dict[str, Tensor] = {}
     state = _flatten(checkpoint, "", tensors)
     with disk_errors(path.name, path.parent.parent), fileio.new_folder(path) as building:
-        write_tensors(_apart(tensors), building / TENSORS)
-        fileio.write_text(building / STATE, json.dumps(state))  # an infinity, which JSON proper lacks, comes back
+        write_tensors(_unshared(tensors), building / TENSORS)
+        fileio.write_text(building / STATE, json.dumps(state))  # with infinities, which standard JSON lacks
         fileio.write_json(building / CHECKSUMS, {name: fileio.sha256_of(building / name) for name in (TENSORS, STATE)})
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What `save` wrote. Raises RunError where it is not whole."""
+    """Return what `save` wrote. Raises RunError if the checkpoint is not whole."""
     verify(path)
     tensors = load_file(str(path / TENSORS))
     restored: dict[str, Any] = _unflatten(plain(path), tensors)
@@ -43,13 +45,13 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def plain(path: Path) -> dict[str, Any]:
-    """What of a checkpoint is not tensors, in its JSON form: quick, where only that is wanted."""
+    """Return a checkpoint's state without reading its tensors, which are marks in it."""
     state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
     return state
 
 
 def verify(path: Path) -> None:
-    """Compare a checkpoint with the checksums that were written with it. Raises RunError, saying what is damaged."""
+    """Compare a checkpoint with its checksums. Raises RunError that names the damaged files."""
     try:
         expected = json.loads((path / CHECKSUMS).read_text(encoding="utf-8"))
         damaged = [name for name in (TENSORS, STATE) if fileio.sha256_of(path / name) != expected[name]]
@@ -61,7 +63,7 @@ def verify(path: Path) -> None:
 
 
 def newest(folder: Path) -> tuple[Path | None, list[Problem]]:
-    """The newest whole checkpoint of a run, None where there is none, and what is wrong with those after it."""
+    """Return the newest whole checkpoint of a run, None without one, and what is wrong with those after it."""
     damaged: list[Problem] = []
     for path in reversed(steps(folder)):
         try:
@@ -74,22 +76,22 @@ def newest(folder: Path) -> tuple[Path | None, list[Problem]]:
 
 
 def steps(folder: Path) -> list[Path]:
-    """Checkpoints to resume from, oldest first."""
+    """Return the checkpoints to resume from, oldest first."""
     return sorted(folder.glob("step-*"))
 
 
 def bests(folder: Path) -> list[Path]:
-    """Weights that were the best on dev when they were written, oldest first."""
+    """Return the weights that were the best on dev when they were written, oldest first."""
     return sorted(folder.glob("best-*"))
 
 
 def step_of(path: Path) -> int:
-    """The optimizer step in the name of a checkpoint."""
+    """Return the optimizer step in the name of a checkpoint."""
     return int(path.name.rpartition("-")[2])
 
 
 def forget_after(folder: Path, step: int) -> None:
-    """Remove what lies beyond a step that a run goes back to, and what a killed process left half built."""
+    """Remove what was written after `step`, to which a run returns, and what a killed process left half written."""
     for path in [*steps(folder), *bests(folder)]:
         if step_of(path) > step:
             shutil.rmtree(path, ignore_errors=True)
@@ -103,18 +105,19 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     fileio.to_disk(path)
 
 
-def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors, each with memory of its own: safetensors refuses two names for one."""
+def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors, each with its own memory: safetensors refuses two names for one storage."""
     seen: set[int] = set()
+    unshared: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         memory = tensor.untyped_storage().data_ptr()
-        tensors[name] = tensor.clone().contiguous() if memory in seen else tensor.contiguous()
+        unshared[name] = tensor.clone().contiguous() if memory in seen else tensor.contiguous()
         seen.add(memory)
-    return tensors
+    return unshared
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """A JSON form of `value`; tensors go into `tensors` under their path and leave a mark."""
+    """Return a JSON form of `value` with a mark for each tensor, which is added to `tensors` under its path."""
     if isinstance(value, Tensor):
         tensors[name] = value.detach()
         return {TENSOR: name}

@@ -1,10 +1,10 @@
-"""TensorBoard always, Weights & Biases and MLflow where the recipe names them; none of them can end a training.
+"""Trackers: TensorBoard always, Weights & Biases and MLflow if the recipe names them. None can end a training.
 
-metrics.jsonl is the record (app/runs/records.py). These are views of it for other programs: each is started at its
-first number, and the first thing that goes wrong in one is said once and the end of it.
+metrics.jsonl holds the records (app/runs/records.py); trackers show them in other programs. A tracker is started at
+its first record. At its first failure it prints one warning and gets no more records.
 
-Without a key Weights & Biases writes below the run's folder, to be sent later by `wandb sync`; without
-MLFLOW_TRACKING_URI so does MLflow, to be looked at with `mlflow ui --backend-store-uri RUN/mlflow`.
+Without a key Weights & Biases writes into the run's folder, and `wandb sync` sends it later. Without
+MLFLOW_TRACKING_URI MLflow does the same, and `mlflow ui --backend-store-uri RUN/mlflow` shows it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from app.runs.folder import Run
 from app.runs.records import Recorder
 from app.schema import Recipe
 
-SECONDS = 20  # that a service may take to answer at the start
+SECONDS = 20  # a service may take to answer when it starts
 
 
 class Tracker(Recorder):
@@ -49,14 +49,14 @@ class Tracker(Recorder):
         try:
             self.logger = self.logger or self.start()
             do(self.logger)
-        except Exception as error:  # whatever a service's library may raise: the training is worth more
+        except Exception as error:  # whatever a service's library raises must not end the training
             self.failed = True
             reason = first_line(error)
             tqdm.write(f"warning: {self.name} failed, and the training continues without it: {reason}", file=sys.stderr)
 
 
 def _finish(logger: Any) -> None:
-    """Have everything written; Weights & Biases keeps the last records until its run is finished."""
+    """Write everything out; Weights & Biases keeps the last records until its run is finished."""
     logger.finalize("success")
     if finish := getattr(logger.experiment, "finish", None):
         finish()
@@ -73,14 +73,14 @@ def trackers(recipe: Recipe, run: Run) -> list[Recorder]:
 
 
 def tensorboard(run: Run) -> Logger:
-    """Events; what a resumed run writes again replaces what was there."""
+    """Return a logger of TensorBoard events; events that a resumed run writes again replace the old ones."""
     resumed = run.manifest().get("resumed")
     purge = resumed[-1]["step"] + 1 if resumed else None
     return TensorBoardLogger(str(run.path), name="", version="", purge_step=purge)
 
 
 def wandb(recipe: Recipe, run: Run) -> Logger:
-    """A run of Weights & Biases with our run's name; offline where there is no key."""
+    """Return a logger to a run of Weights & Biases with our run's name, offline without a key."""
     import wandb as service
     from lightning.pytorch.loggers import WandbLogger
 
@@ -88,7 +88,7 @@ def wandb(recipe: Recipe, run: Run) -> Logger:
     return WandbLogger(
         project=recipe.name,
         name=run.path.name,
-        version=run.path.name,  # its id: a resumed run goes on in the same one
+        version=run.path.name,  # its id: a resumed run continues the same one
         save_dir=str(run.path),
         offline=offline,
         config=_settings(recipe),
@@ -98,7 +98,7 @@ def wandb(recipe: Recipe, run: Run) -> Logger:
 
 
 def _wandb_key() -> bool:
-    """Whether a key is where `wandb login` or a user puts it: the environment or the netrc file."""
+    """Return whether there is a key in the places that wandb reads: the environment and the netrc file."""
     server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
     try:
         known = netrc.netrc(os.environ.get("NETRC")).hosts
@@ -108,7 +108,7 @@ def _wandb_key() -> bool:
 
 
 def mlflow(recipe: Recipe, run: Run) -> Logger:
-    """A run of MLflow; on a server where MLFLOW_TRACKING_URI names one, else in files below our run."""
+    """Return a logger to a run of MLflow: on the server of MLFLOW_TRACKING_URI, else in files in our run's folder."""
     from lightning.pytorch.loggers import MLFlowLogger
 
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(SECONDS))
@@ -116,7 +116,7 @@ def mlflow(recipe: Recipe, run: Run) -> Logger:
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         uri = (run.path / "mlflow").resolve().as_uri()
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 asks for a database unless told
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 wants a database otherwise
     known = run.manifest().get("mlflow_run")
     tracker = MLFlowLogger(experiment_name=recipe.name, run_name=run.path.name, tracking_uri=uri, run_id=known)
     if not known:

@@ -1,4 +1,4 @@
-"""The identity of a trained model: one hash over what its weights are, whatever file they are in."""
+"""The identity of a trained model: one hash over its weights, however they are split into files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 
 def weights_digest(folder: Path) -> str:
-    """sha256 over the name, type, shape and bytes of each tensor of the safetensors files in a folder, by name."""
+    """Return the sha256 over name, type, shape and bytes of each tensor in a folder's safetensors files, by name."""
     places = {}
     for path in sorted(folder.rglob("*.safetensors")):
         with safe_open(str(path), framework="pt") as file:

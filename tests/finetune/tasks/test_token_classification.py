@@ -127,7 +127,7 @@ def test_a_tagger_too_ready_to_say_o_is_made_less_so(settings: list[str]) -> Non
     assert task.calibrate(model, predictions, dev)
     assert task.lead == 1.25  # the least of the quarters that is enough
     assert (before - bias).tolist() == [1.25, 0.0, 0.0, 0.0, 0.0]
-    assert "O is the answer only where it leads by 1.25" in task.score(predictions, dev).tables
+    assert "O is the answer only if it leads by 1.25" in task.score(predictions, dev).tables
 
 
 def test_a_tagger_that_is_right_is_left_alone(settings: list[str]) -> None:
