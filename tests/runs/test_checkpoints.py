@@ -1,4 +1,4 @@
-"""A checkpoint comes back as it went in, and one that is damaged is never taken for whole."""
+"""A checkpoint comes back as it went in, and a damaged one is never loaded."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_none_is_whole(tmp_path: Path) -> None:
     assert checkpoints.newest(tmp_path) == (None, [])
 
 
-def test_going_back_removes_what_lies_beyond_and_what_is_half_built(tmp_path: Path) -> None:
+def test_going_back_removes_later_checkpoints_and_half_written_ones(tmp_path: Path) -> None:
     for name in ("step-00000002", "step-00000004", "best-00000002", "best-00000004", ".step-00000006.x1y2"):
         (tmp_path / name).mkdir()
     checkpoints.forget_after(tmp_path, 2)

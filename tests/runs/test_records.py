@@ -26,7 +26,7 @@ def test_a_line_that_a_crash_cut_short_is_left_out(tmp_path: Path) -> None:
     assert records.read_records(path) == [{"step": 1, "a": 1.0, "b": None}]
 
 
-def test_records_are_cut_where_a_checkpoint_was(tmp_path: Path) -> None:
+def test_records_after_a_checkpoint_are_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     log = records.JsonLines(path)
     log.record({"a": 1.0}, 1)
@@ -63,7 +63,7 @@ def test_curves_are_a_picture_and_the_same_for_the_same_records(tmp_path: Path) 
     assert len(axes) == 3, "losses, scores, learning rate"
 
 
-def test_nothing_to_draw_is_no_picture(tmp_path: Path) -> None:
+def test_without_curves_there_is_no_picture(tmp_path: Path) -> None:
     assert not report.draw_curves([{"step": 1, "tokens/s": 3.0}], tmp_path / "a.svg")
     assert not list(tmp_path.iterdir())
 
