@@ -161,7 +161,9 @@ def refused(*_: object) -> Path:
         ("causal-lm", ["model.pretrained=true"], "random weights"),
     ],
 )
-def test_impossible_settings_are_errors(recipe: str, overrides: list[str], complaint: str, gpt2_folder: Path, text: Path) -> None:
+def test_impossible_settings_are_errors(
+    recipe: str, overrides: list[str], complaint: str, gpt2_folder: Path, text: Path
+) -> None:
     given = [f"data.train={text}", *QUICK]
     if recipe == "gpt2":
         given += [f"model.name={gpt2_folder}", "model.revision=null", "data.length=16"]
