@@ -27,7 +27,7 @@ SAMPLED = 50  # batches that stand for an epoch in its means
 
 @dataclass(frozen=True)
 class Plan:
-    """The cost of a training."""
+    """The expected cost of a training."""
 
     parameters: int
     trainable: int

@@ -12,20 +12,20 @@ from app.runs.disk import disk_errors
 
 
 class Recorder:
-    """Something that takes the numbers of a training as they come. The base class keeps nothing."""
+    """Receives the numbers of a training as they are measured. The base class drops them."""
 
     def record(self, values: dict[str, float], step: int) -> None:
-        """Take the numbers of an optimizer step."""
+        """Record the numbers of an optimizer step."""
 
     def flush(self) -> None:
         """Wait until everything recorded is on the disk."""
 
     def size(self) -> int:
-        """Return the bytes of metrics.jsonl, if this writes it."""
+        """Return the size of metrics.jsonl in bytes; 0 if this recorder does not write it."""
         return 0
 
     def close(self) -> None:
-        """Finish; nothing is recorded after it."""
+        """Finish. Nothing may be recorded afterwards."""
 
 
 class JsonLines(Recorder):

@@ -81,7 +81,7 @@ def recipe(*overrides: str) -> Recipe:
 
 
 def train(arguments: list[str], log: Path, environment: dict[str, str], slow_save: float = 0.0) -> None:
-    """`app train` of the noisy task in a process of its own, its output in a file; saving may be made slow."""
+    """`app train` of the noisy task in a separate process, with its output in a file; saving may be made slow."""
     register()
     torch.set_num_threads(1)
     os.environ.update(environment)

@@ -61,7 +61,7 @@ def test_frozen_weights_cost_less_than_trained_ones(small: list[str]) -> None:
     assert found["w"] == batch.useful * 6 * (layers + head + norm)
     assert found["f"] == batch.useful * (2 * (layers + norm) + 6 * head)
     ours = sum(p.numel() for name, p in lora.model.named_parameters() if "lora" in name)
-    pooler = head - 2 * 32 - 2  # peft trains a copy of the classifier beside the one that was there
+    pooler = head - 2 * 32 - 2  # peft trains a copy of the classifier, next to the original
     assert found["l"] == pytest.approx(batch.useful * (4 * (layers + pooler) + 6 * (ours + 66)), rel=0.05)
 
 

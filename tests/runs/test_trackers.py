@@ -1,4 +1,4 @@
-"""Trackers show a run elsewhere; whatever goes wrong there, the training does not notice."""
+"""Trackers show a run in other programs; no failure of theirs ends a training."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_a_tracker_that_fails_warns_once_and_the_run_is_whole(
     broken = Broken(good)
     monkeypatch.setattr(trackers, "wandb", lambda *_: broken)
     run = train_recipe(noisy.recipe("tracking=[wandb]"), tmp_path).run
-    said = capsys.readouterr().err
-    assert said.count("warning: wandb failed, and the training continues without it: the service is away\n") == 1
+    shown = capsys.readouterr().err
+    assert shown.count("warning: wandb failed, and the training continues without it: the service is away\n") == 1
     assert broken.asked == good + 1 and run.manifest()["finished"]
 
 
@@ -90,7 +90,7 @@ def test_tensorboard_shows_every_record_once_also_after_a_resume(
 
 
 @pytest.mark.slow
-def test_wandb_writes_below_the_run_where_there_is_no_key(tmp_path: Path) -> None:
+def test_wandb_writes_into_the_run_without_a_key(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     run = train_recipe(noisy.recipe("tracking=[wandb]"), tmp_path).run
     (written,) = run.path.glob(f"wandb/offline-run-*-{run.path.name}/*.wandb")
@@ -98,7 +98,7 @@ def test_wandb_writes_below_the_run_where_there_is_no_key(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_mlflow_writes_below_the_run_where_there_is_no_server(tmp_path: Path) -> None:
+def test_mlflow_writes_into_the_run_without_a_server(tmp_path: Path) -> None:
     pytest.importorskip("mlflow")
     run = train_recipe(noisy.recipe("tracking=[mlflow]"), tmp_path).run
     (written,) = run.path.glob("mlflow/*/*/metrics/train/loss")

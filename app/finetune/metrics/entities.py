@@ -95,8 +95,8 @@ def _token_rows(truth: Tags, answers: Tags) -> list[Row]:
     flat_truth, flat_answers = ([tag for tags in side for tag in tags] for side in (truth, answers))
     names = sorted({*flat_truth, *flat_answers}, key=lambda tag: (tag != OUTSIDE, tag[2:], tag))
     place = {name: i for i, name in enumerate(names)}
-    true, said = (np.array([place[tag] for tag in side]) for side in (flat_truth, flat_answers))
-    counts, table = confusion(true, said, len(names)), per_class(true, said, len(names))
+    true, answered = (np.array([place[tag] for tag in side]) for side in (flat_truth, flat_answers))
+    counts, table = confusion(true, answered, len(names)), per_class(true, answered, len(names))
     support = counts.sum(1)
     accuracy = np.full(3, np.trace(counts) / counts.sum())
     averages = (accuracy, table.mean(0), np.average(table, axis=0, weights=support))

@@ -1,7 +1,8 @@
-"""The most probable tags that are also well formed: Viterbi's algorithm over IOB2.
+"""Viterbi decoding: the most probable well-formed IOB2 tags.
 
-A tagger that scores each word alone may say I-PER after O, which no entity contains. Of all sequences in which each I
-continues an entity of its type, this finds the one with the highest sum of scores (Viterbi 1967). Nothing is learned.
+A tagger that scores each word separately may predict I-PER after O, which is not well formed. Of all sequences in which
+each I continues an entity of its type, this finds the one with the highest sum of scores (Viterbi 1967). Nothing is
+learned.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ import numpy as np
 from app.data.tags.schemes import OUTSIDE
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
-TOGETHER = 512  # sentences decoded at a time, of like length: the loop over words is Python's, over sentences numpy's
+TOGETHER = 512  # sentences of similar length decoded at once: Python loops over words, numpy over sentences
 
 
 def follows(names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """(C, C) whether tag j may come after tag i in IOB2; the row of O says what may open a sentence."""
+    """Return (C, C): whether tag j may follow tag i in IOB2. The row of O also holds for the start of a sentence."""
     return np.array([[tag[0] != "I" or before[2:] == tag[2:] for tag in names] for before in names])
 
 
 def best_tags(scores: Sequence[Array], names: Sequence[str]) -> list[list[int]]:
-    """Class of each word of each sentence, from (W, C) log-probabilities of its W words."""
+    """Return the class of each word of each sentence, from the log-probabilities (W, C) of its W words."""
     barred = np.where(follows(names), 0.0, -np.inf).astype(np.float32)
     found: list[list[int]] = [[] for _ in scores]
     order = sorted(range(len(scores)), key=lambda i: len(scores[i]))
@@ -35,7 +36,7 @@ def best_tags(scores: Sequence[Array], names: Sequence[str]) -> list[list[int]]:
 
 
 def _decode(scores: Sequence[Array], barred: Array, outside: int) -> list[list[int]]:
-    """Sentences in order of length: those that have ended stand at the front and take no further step."""
+    """Decode sentences that are sorted by length: those that have ended are at the front and take no further step."""
     lengths = np.array([len(rows) for rows in scores])
     longest, classes = int(lengths[-1]), barred.shape[0]
     padded = np.zeros((len(scores), longest, classes), dtype=np.float32)

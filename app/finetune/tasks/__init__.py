@@ -1,4 +1,4 @@
-"""The tasks by their names in a recipe. Each class is imported when a recipe asks for it: some need transformers."""
+"""The table of tasks. Each class is imported only when a recipe names it, because some import transformers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a task is: its data, its model, its loss, its predictions and their scores. One engine trains them all.
+"""The base class of tasks: data, model, loss, predictions and their scores. One engine trains them all.
 
 To add one: subclass `Task`, add it to the table in `app/finetune/tasks/__init__.py`, and give `app.schema` its recipe.
-The loss is a *sum*, and `weight` says over how many examples or tokens, so that batches of different size, accumulated
-or on many devices, count for what they hold.
+The loss is a *sum*, and `weight` is the number of examples or tokens it sums over. So batches of different sizes,
+accumulated or on many devices, count in proportion to what they hold.
 """
 
 from __future__ import annotations
@@ -30,49 +30,49 @@ class Prediction:
     """One example of an evaluation. Plain values, so that processes can exchange them."""
 
     index: int
-    """Its place in the data set; tells the same example on two devices apart from two examples."""
+    """Its place in the data set; tells whether two devices predicted the same example or two."""
     loss: float
     weight: float
     answer: Any = None
-    """What the model said: a class, a number, tags."""
+    """What the model predicted: a class, a number, tags."""
     detail: Any = None
-    """What else `score` or `predict` wants: probabilities for example."""
+    """What else `score` or `to_json` needs, for example probabilities."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What an evaluation found."""
+    """The result of an evaluation."""
 
     values: dict[str, float]
-    """Name to number; `loss` is always there."""
+    """Name to number; an evaluation always has `loss`."""
     tables: str = ""
     """Markdown for report.md and the terminal."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The data of a job."""
+    """The data sets of a training."""
 
     train: DataSet
     dev: DataSet
     test: DataSet | None = None
 
     def digests(self) -> dict[str, str]:
-        """Split to the sha256 of what it was made from."""
+        """Return split to the sha256 of what it was made from."""
         named = {"train": self.train, "dev": self.dev, "test": self.test}
         return {split: data.digest for split, data in named.items() if data is not None}
 
 
 class Task(ABC, Generic[R]):
-    """A kind of job, built from its recipe."""
+    """What is learned, built from its recipe."""
 
     unit: ClassVar[str] = "examples"
-    """What an example is called where its speed is shown."""
+    """What examples are called in reports of speed."""
     monitor: ClassVar[str] = "loss"
-    """The score on dev that says which checkpoint is best."""
+    """The score on dev that decides which checkpoint is best."""
     higher_is_better: ClassVar[bool] = False
     limits_evaluation: ClassVar[bool] = False
-    """Whether evaluations on dev take a share of the training time unless `trainer.eval_batches` says otherwise."""
+    """Whether evaluations while training are limited to part of dev unless `trainer.eval_batches` sets a number."""
 
     def __init__(self, recipe: R) -> None:
         self.recipe = recipe
@@ -98,40 +98,42 @@ class Task(ABC, Generic[R]):
 
     @abstractmethod
     def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
-        """What the model says to each example of a batch; without labels the loss is 0."""
+        """Return a prediction for each example of a batch; without labels the loss is 0."""
 
     @abstractmethod
     def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
-        """Metrics and tables over a whole split; `judged` is in the order of the data, each example once."""
+        """Return metrics and tables over a split. `predictions` has each example once, in the order of the data."""
 
     @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the trained model into an empty folder: safetensors, and all that `load` needs."""
+        """Write the trained model into an empty folder: safetensors, and everything else that `load` needs."""
 
     @abstractmethod
     def load(self, folder: Path) -> nn.Module:
-        """A model that `save` wrote; the task knows afterwards what it knew then (its classes for example)."""
+        """Return a model that `save` wrote, and restore what the task knew then (its classes, for example)."""
 
     def predict_dataset(self, name: str | None) -> DataSet:
-        """The examples of a file, or of stdin for None, for `predict`. Raises DataError; ConfigError where the task has
-        nothing to predict from a file."""
+        """Return the examples of a file, or of stdin if `name` is None, for `app predict`.
+
+        Raises DataError; ConfigError if the task cannot predict from a file.
+        """
         what = f"a run of {self.recipe.task} has nothing to predict from a file"
         raise ConfigError(Problem(what, "score it instead: app evaluate RUN"))
 
     def to_json(self, prediction: Prediction) -> dict[str, Any]:
-        """One line of `predict`'s JSONL."""
+        """Return one line of the output of `app predict`."""
         return {"answer": prediction.answer}
 
     def json_lines(self, predictions: Sequence[Prediction], data: DataSet) -> Iterator[dict[str, Any]]:
-        """The lines of `predict`'s JSONL; `judged` is in the order of the data, each example once."""
+        """Return the lines of the output of `app predict`; `predictions` has each example once, in order."""
         return map(self.to_json, predictions)
 
     def calibrate(self, model: nn.Module, predictions: Sequence[Prediction], dev: DataSet) -> bool:
-        """Choose on dev what the loss does not, a threshold for example; whether the trained model is another now."""
+        """Tune on dev what the loss does not, for example a threshold. Return whether the model changed."""
         return False
 
     def verify(self, model: nn.Module) -> Scores | None:
-        """What a finished training is checked against beyond its test set, where there is such a thing."""
+        """Check a trained model against something other than data, such as a closed form; None without a check."""
         return None
 
     def flops_per_token(self, model: nn.Module) -> float:
@@ -171,7 +173,7 @@ def flops_of_weights(model: nn.Module) -> float:
     """Return the FLOPs of a training step for each token, without attention and element-wise operations.
 
     Each parameter that multiplies costs 2 in the forward pass, 2 in the backward pass for the gradient of its input,
-    and 2 for its own gradient (Kaplan et al. 2020, section 2.1). A frozen one needs no gradient of its own, and the
+    and 2 for its own gradient (Kaplan et al. 2020, section 2.1). A frozen one needs no gradient, and the
     backward pass ends at the lowest trained one. Embedding tables look up and do not multiply; a tied output head does.
     """
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
@@ -194,6 +196,6 @@ def flops_of_attention(config: Any, length: float) -> float:
 
 
 def mean_loss(predictions: Sequence[Prediction]) -> float:
-    """Mean loss over everything that was judged."""
-    weight = sum(j.weight for j in predictions)
-    return sum(j.loss for j in predictions) / weight if weight else float("nan")
+    """Return the mean loss of an example or token; nan without any."""
+    weight = sum(p.weight for p in predictions)
+    return sum(p.loss for p in predictions) / weight if weight else float("nan")

@@ -1,4 +1,4 @@
-"""causal-lm: any causal language model of transformers."""
+"""The task causal-lm: any causal language model of transformers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
 
     @cached_property
     def config(self) -> Any:
-        """transformers' configuration of the model."""
+        """The model's configuration in transformers."""
         return self.loaded or causal_lm.build_config(self.recipe.model)
 
     def context(self) -> int | None:

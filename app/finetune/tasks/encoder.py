@@ -1,4 +1,4 @@
-"""What the tasks over a transformers encoder share: the tokenizer, the rows of its table in use, how it is saved."""
+"""What the tasks on a transformers encoder share: the tokenizer, the trimmed embedding table, and saving."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T", bound=Union[TextClassification, TextRegression])
 
 
 class EncoderTask(Task[E]):
-    """A task whose model reads a whole text at once."""
+    """A task whose model encodes a whole text at once."""
 
     unit = "sentences"
 
@@ -31,18 +31,18 @@ class EncoderTask(Task[E]):
         super().__init__(recipe)
         self.tokenizer: Any = None
         self.length = recipe.data.max_length
-        """Tokens of a text that are read."""
+        """The most tokens that are read of a text."""
 
     def file_of(self, split: Split) -> str | None:
-        """What the recipe names for a split."""
+        """Return the file that the recipe names for a split."""
         data = self.recipe.data
         return {"train": data.train, "dev": data.dev, "test": data.test}[split]
 
     def begin(self, tokenizer: Any, config: Any) -> None:
-        """Take the tokenizer and the configuration of the model, which may read less than the recipe allows."""
+        """Set the tokenizer and the maximum length: the recipe's, or what the model can read if that is less."""
         asked, most = self.recipe.data.max_length, pretrained.max_positions(config)
         self.tokenizer, self.length = tokenizer, min(asked, most or asked)
-        if tokenizer.pad_token is None:  # a decoder's has none; what ends a text may also fill the room behind it
+        if tokenizer.pad_token is None:  # decoders have none; reuse EOS
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
 
     def ready(self, model: nn.Module, ids: Ragged) -> nn.Module:
@@ -55,7 +55,7 @@ class EncoderTask(Task[E]):
         return model
 
     def finish(self, model: Any) -> None:
-        """Put into a plain model, about to be saved, what the task knows beside it."""
+        """Store what the task knows in a plain model that is about to be saved."""
 
     def save(self, model: nn.Module, folder: Path) -> None:
         plain = merge_adapters(model)

@@ -1,4 +1,4 @@
-"""gpt-char and gpt2: our own GPT, from random weights or from OpenAI's."""
+"""The task language-model (gpt-char, gpt2): our own GPT, from random weights or from OpenAI's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL = {"layers": 12, "heads": 12, "width": 768, "context": 1024}  # GPT-2 smal
 
 
 class GPTTask(LanguageTask[LanguageModel]):
-    """Next-token prediction with the loss inside the model, so that a compiler sees the whole step."""
+    """Next-token prediction. The loss is inside the model, so that torch.compile sees the whole step."""
 
     def __init__(self, recipe: LanguageModel) -> None:
         super().__init__(recipe)
@@ -32,7 +32,7 @@ class GPTTask(LanguageTask[LanguageModel]):
 
     @cached_property
     def folder(self) -> Path:
-        """The pretrained weights that the recipe names. Raises ModelError with the road that needs none."""
+        """The folder of the pretrained weights. Raises ModelError; its fix includes training without them."""
         model = self.recipe.model
         given = [name for name in SMALL if getattr(model, name) is not None]
         without = "or say model.pretrained=false, which trains the same sizes from random weights and needs no hub"
@@ -45,7 +45,7 @@ class GPTTask(LanguageTask[LanguageModel]):
             return model_folder(model.name, model.revision)
         except ModelError as error:
             first = error.problems[0]
-            what = f"the weights of {model.name} cannot be had: {first.what}"
+            what = f"the weights of {model.name} are not available: {first.what}"
             raise ModelError(Problem(what, f"{first.fix}, {without}", first.where)) from error
 
     def context(self) -> int:

@@ -1,4 +1,4 @@
-"""One class for each image, by a small convolutional network."""
+"""The task image-classification: one class for each image, with a small convolutional network."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from app.models.cnn import CNN, CNNConfig, flops_per_image
 from app.models.weights import load_weights
 from app.schema import ImageClassification
 
-DEV, TEST = 0.1, 0.2  # shares of train that are kept where the recipe names no images for dev or test
+DEV, TEST = 0.1, 0.2  # shares of train that are held out if the recipe names no dev or test images
 
 
 class ImageClassificationTask(Task[ImageClassification]):
-    """Images in, classes out; the best checkpoint has the lowest loss on dev, where many are all right."""
+    """Images in, classes out; the best checkpoint has the lowest loss on dev, since several may reach accuracy 1."""
 
     unit = "images"
 
@@ -38,7 +38,7 @@ class ImageClassificationTask(Task[ImageClassification]):
         self.parts: dict[Split, Images] = {}
 
     def data(self, split: Split) -> Images:
-        """The images of a split; those that the recipe does not name are a part of train."""
+        """Return the images of a split. One that the recipe does not name is held out of train."""
         self.parts = self.parts or self._divided()
         return self.parts[split]
 

@@ -1,6 +1,6 @@
-"""Learning to continue text: what our own GPT and the causal models of transformers have in common.
+"""Language modelling: what our own GPT and the causal models of transformers share.
 
-An example is a window of a stream of tokens, and its labels are the tokens that follow each of them.
+An example is a window of a stream of tokens, and its labels are the tokens that follow.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ R = TypeVar("R", bound=Union[LanguageModel, CausalLanguageModel])
 
 
 class LanguageTask(Task[R]):
-    """The next token, everywhere; judged by the mean loss of a token, in nats, and its exponential."""
+    """Predicts every next token. Scores: the mean loss of a token, in nats, and perplexity, its exponential."""
 
     unit = "windows"
     limits_evaluation = True
@@ -39,13 +39,16 @@ class LanguageTask(Task[R]):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The tokenizer: the one a loaded model came with, else the one that the recipe names."""
+        """The tokenizer: that of a loaded model, else the one that the recipe names."""
         if self.known is None:
             self.known = self._vocabulary()
         return self.known
 
     def data(self, split: Split) -> Windows | None:
-        """A text as windows of equal length; only those of train may overlap."""
+        """Return a text as windows of equal length; only those of train may overlap.
+
+        Raises ConfigError if the model cannot read windows of that length.
+        """
         text = self._corpora().get(split)
         if text is None:
             return None
@@ -59,32 +62,32 @@ class LanguageTask(Task[R]):
         try:
             vocabulary = self.vocabulary
         except DataError:
-            text.documents()  # a bad training text is not to hide what is wrong with this one
+            text.documents()  # report this text's errors too when the training text is bad
             raise
         return pack(text, vocabulary, length, data.stride if split == "train" else None)
 
     @abstractmethod
     def context(self) -> int | None:
-        """Longest sequence that the model can read, where it has such a limit."""
+        """Return the longest sequence that the model can read; None without a limit."""
 
     @abstractmethod
     def own_tokenizer(self) -> str | None:
-        """Folder or hub id of the tokenizer that the model brings along, where it does."""
+        """Return the folder or hub id of the tokenizer that comes with the model; None without one."""
 
     @abstractmethod
     def logits(self, forward: Forward, batch: Batch) -> Tensor:
-        """(B, T, V) from a batch of windows."""
+        """Return logits (B, T, V) for a batch of windows."""
 
     @abstractmethod
     def reader(self, model: nn.Module) -> Reader:
-        """What `sampling.continuations` asks for the next token."""
+        """Return the model with its cache, for `sampling.continuations`."""
 
     def weight(self, batch: Batch) -> int:
-        """Return the tokens that count; of the last window of a text, those that no other window has."""
+        """Return how many tokens count. In the last window of a text, those in no other window."""
         return batch.useful
 
     def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
-        """The summed loss of each window, and how many of its tokens count."""
+        """Return the summed loss of each window; its weight is how many of its tokens count."""
         assert batch.labels is not None
         # Row by row: a float32 copy of all the logits would be the largest tensor of the evaluation, 5 GB for GPT-2.
         pairs = zip(self.logits(forward, batch), batch.labels)
@@ -103,7 +106,7 @@ class LanguageTask(Task[R]):
         raise ConfigError(Problem(what, "use `app generate RUN --prompt TEXT`"))
 
     def _corpora(self) -> dict[str, Corpus]:
-        """The text of each split that there is."""
+        """Return the text of each split that the recipe names."""
         data = self.recipe.data
         return find_corpora(data.train, data.dev, data.test, data.text)
 
@@ -115,7 +118,7 @@ class LanguageTask(Task[R]):
         elif model.pretrained and own:
             what = f"model.tokenizer={kind}, but the weights of {own} know the tokens of its own tokenizer alone"
             raise ModelError(Problem(what, "leave out model.tokenizer, or say model.pretrained=false"))
-        if kind == "characters":  # of all the texts: nothing is learned about a character by its being known
+        if kind == "characters":  # of all splits: building the alphabet leaks nothing that the model can train on
             names = dict.fromkeys(name for name in (data.train, data.dev, data.test) if name)
             return learn_vocabulary(kind, 0, [find_corpus(name, data.text) for name in names])
         if kind == "bpe":

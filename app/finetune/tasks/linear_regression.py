@@ -1,7 +1,7 @@
-"""hello-linear: fit a line by gradient descent, then check it against the answer that algebra gives.
+"""The task of hello-linear: fit a line by gradient descent, then check it against the closed form.
 
 The least-squares line has a closed form, w = (X'X)^-1 X'y, with a column of ones in X for the bias. Gradient descent on
-the mean squared error walks to the same place, which makes this the shortest proof that the whole engine works.
+the mean squared error converges to the same line, so this is the smallest test of the whole engine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.schema import LinearRegression, LogisticRegression
 
 PointsRecipe = TypeVar("PointsRecipe", LinearRegression, LogisticRegression)
 
-AGREES = 1e-3  # largest difference of a coefficient from the closed form that still counts as having arrived
+AGREES = 1e-3  # largest difference of a coefficient from the closed form that counts as converged
 
 
 LESSON = """\
@@ -33,7 +33,7 @@ What happened, step by step:
 2. The model: a weighted sum of the coordinates plus a bias. It starts at zero and knows nothing.
 3. The loss: the mean of the squared differences between the model's answers and the targets.
 4. Each step: the gradient says how the loss changes with each weight; every weight moves a little against it.
-5. The check: for this loss the best weights have a formula. Here they are beside those that the steps arrived at."""
+5. The check: for this loss the best weights have a formula. Here they are next to those that the steps reached."""
 
 
 class LinearTask(Task[PointsRecipe]):
@@ -58,7 +58,7 @@ class LinearRegressionTask(LinearTask[LinearRegression]):
     """Least squares on generated points."""
 
     def data(self, split: Split) -> Points:
-        """Three draws from one law: train, dev, test."""
+        """Return one of three draws from the same law: train, dev, test."""
         data, seed = self.recipe.data, self.recipe.seed
         draw = {"train": 1, "dev": 2, "test": 3}[split]
         return points_on(linear_law(data.features, seed), data.examples, data.noise, seed + draw)
@@ -78,7 +78,7 @@ class LinearRegressionTask(LinearTask[LinearRegression]):
         return Scores({"loss": mean_loss(predictions)})
 
     def verify(self, model: nn.Module) -> Scores:
-        """Coefficients found, beside those of the closed form."""
+        """Compare the coefficients with those of the closed form."""
         assert isinstance(model, LinearModel)
         points = self.data("train")
         exact = closed_form(points.features, points.targets)
@@ -105,7 +105,7 @@ class LinearRegressionTask(LinearTask[LinearRegression]):
 
 
 def closed_form(features: Tensor, targets: Tensor) -> Tensor:
-    """(F + 1,) least-squares weights and bias, in float64. Features (N, F), targets (N, 1)."""
+    """Return the least-squares weights and bias: (F + 1,) in float64. Features (N, F), targets (N, 1)."""
     columns = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
     solution: Tensor = torch.linalg.lstsq(columns, targets.double()).solution[:, 0]
     return solution

@@ -1,8 +1,8 @@
-"""hello-logistic: tell two clouds of points apart, then check the line between them against the best there can be.
+"""The task of hello-logistic: separate two clouds of points, then check the boundary against the best possible one.
 
 With equal clouds of spread 1 around m and -m, Bayes' rule gives the log-odds of the first as 2 m x: a linear model with
-weights 2 m and no bias. No rule errs less often than that one, which errs in Phi(-|m|) of all cases (Phi: the normal
-distribution). Training by log-loss finds the same weights, but for the chance in the points it has seen.
+weights 2 m and no bias. No rule errs less often: it errs in Phi(-|m|) of all cases (Phi: the cumulative normal
+distribution). Training by log-loss finds the same weights, up to the randomness of the training points.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from app.finetune.tasks.linear_regression import LinearTask
 from app.models.linear import LinearModel
 from app.schema import LogisticRegression
 
-AGREES = 0.01  # how much more often than Bayes' rule the model may err on new points
+AGREES = 0.01  # largest excess over the error rate of Bayes' rule that counts as converged
 NEW_POINTS = 100_000  # enough to know an error rate to about 0.001
 
 LESSON = """\
@@ -33,23 +33,21 @@ What happened, step by step:
 3. The loss: the logarithm of the probability that the model gave to the class that was true, with its sign turned.
    Being sure and wrong costs most.
 4. Each step: the gradient says how the loss changes with each weight; every weight moves a little against it.
-5. The check: for clouds like these Bayes' rule is known, and no rule errs less often. Here it is beside the model."""
+5. The check: for clouds like these Bayes' rule is known, and no rule errs less often. Here it is next to the model."""
 
 
 class LogisticRegressionTask(LinearTask[LogisticRegression]):
     """Two classes by log-loss on generated points."""
 
-    monitor = "loss"
-
     @property
     def middle(self) -> Tensor:
-        """(F,) middle of class 1, one from the origin."""
+        """(F,) center of class 1, at distance 1 from the origin."""
         weight = linear_law(self.recipe.data.features, self.recipe.seed).weight
         middle: Tensor = weight / weight.norm()
         return middle
 
     def data(self, split: Split) -> Points:
-        """Three draws from the same clouds: train, dev, test."""
+        """Return one of three draws from the same clouds: train, dev, test."""
         draw = {"train": 1, "dev": 2, "test": 3}[split]
         return two_clusters(self.middle, self.recipe.data.examples, self.recipe.seed + draw)
 
@@ -67,11 +65,11 @@ class LogisticRegressionTask(LinearTask[LogisticRegression]):
 
     def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
         return Scores(
-            {"loss": mean_loss(predictions), "accuracy": sum(bool(j.detail) for j in predictions) / len(predictions)}
+            {"loss": mean_loss(predictions), "accuracy": sum(bool(p.detail) for p in predictions) / len(predictions)}
         )
 
     def verify(self, model: nn.Module) -> Scores:
-        """Weights and error rate on new points, beside those of Bayes' rule."""
+        """Compare the weights and the error rate on new points with those of Bayes' rule."""
         assert isinstance(model, LinearModel)
         new = two_clusters(self.middle, NEW_POINTS, self.recipe.seed + 4)
         with torch.no_grad():

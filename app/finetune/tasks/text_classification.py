@@ -1,4 +1,4 @@
-"""One label for each text, by any transformers sequence classifier."""
+"""The task text-classification: one class for each text, with any sequence classifier of transformers."""
 
 from __future__ import annotations
 

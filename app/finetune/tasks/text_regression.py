@@ -1,9 +1,8 @@
-"""One number for each text, by any transformers sequence classifier with a single output.
+"""The task text-regression: one number for each text, with any sequence classifier of transformers.
 
 Any recipe of text-classification becomes one with `task=text-regression`. The model learns numbers of mean 0 and
-deviation 1, whatever the scale of the data's, since a head that starts near 0 would need thousands of steps to reach
-70; the scale is put into the head's last layer when the model is saved, so that what is loaded answers in the data's
-own units.
+standard deviation 1, whatever the scale of the labels: a head that starts near 0 would need thousands of steps to
+reach 70. Saving folds the scale into the head's last layer, so a loaded model predicts in the units of the labels.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ class TextRegressionTask(TextTask[TextRegression]):
     def __init__(self, recipe: TextRegression) -> None:
         super().__init__(recipe)
         self.shift, self.scale = 0.0, 1.0
-        """An answer is the model's output times `scale` plus `shift`; for a model that was saved these do nothing."""
+        """A prediction is the model's output times `scale` plus `shift`; in a saved model they are folded in."""
         self.deviation = 1.0
-        """Of the training labels: the loss is in units of its square."""
+        """Standard deviation of the training labels; the loss is in units of its square."""
 
     def data(self, split: Split) -> EncodedTexts | None:
-        """A file as token ids and numbers; the scale is that of the training file."""
+        """Return a file as token ids and numbers."""
         name = self.file_of(split)
         return self.encoded(name, classes=None) if name else None
 
@@ -55,7 +54,7 @@ class TextRegressionTask(TextTask[TextRegression]):
             what = f"every row has the label {self.shift:g}"
             raise DataError(Problem(what, "training needs labels that differ", self.recipe.data.train))
         model = pretrained.build_text_regressor(self.recipe.model)
-        if last_layer(model).bias is None:  # GPT-2's: nothing there could hold a shift
+        if last_layer(model).bias is None:  # GPT-2's head has none, so nothing could hold a shift
             self.shift = 0.0
         return self.ready(model, train.ids)
 
@@ -71,19 +70,19 @@ class TextRegressionTask(TextTask[TextRegression]):
         return [Prediction(index, loss, 1.0, answer) for index, loss, answer in rows]
 
     def _answers(self, forward: Forward, batch: Batch) -> Tensor:
-        """(B,) in the units of the labels."""
+        """Return predictions (B,) in the units of the labels."""
         answers: Tensor = forward(**batch.inputs).logits[:, 0].float() * self.scale + self.shift
         return answers
 
     def _off(self, answers: Tensor, labels: Tensor) -> Tensor:
-        """(B,) errors in units of the training labels' deviation."""
+        """Return errors (B,) in standard deviations of the training labels."""
         off: Tensor = (answers - labels) / self.deviation
         return off
 
     def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
         assert isinstance(data, EncodedTexts) and data.labels is not None
-        truth = np.asarray(data.labels, dtype=np.float64)[[j.index for j in predictions]]
-        answers = np.array([j.answer for j in predictions])
+        truth = np.asarray(data.labels, dtype=np.float64)[[p.index for p in predictions]]
+        answers = np.array([p.answer for p in predictions])
         values = {"loss": mean_loss(predictions), **errors(truth, answers), **correlations(truth, answers)}
         return Scores(values, table_of(values, errors(truth, np.full_like(truth, truth.mean()))))
 
@@ -108,12 +107,12 @@ class TextRegressionTask(TextTask[TextRegression]):
 
 
 def last_layer(model: nn.Module) -> nn.Linear:
-    """The linear map to a model's single output."""
+    """Return the linear map to a model's single output."""
     return [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == 1][-1]
 
 
 def errors(truth: Numbers, answers: Numbers) -> dict[str, float]:
-    """Mean absolute and root mean squared error, in the units of the labels."""
+    """Return the mean absolute and the root mean squared error, in the units of the labels."""
     off = answers - truth
     return {"mae": float(np.abs(off).mean()), "rmse": float(np.sqrt(np.square(off).mean()))}
 
@@ -128,7 +127,7 @@ def correlations(truth: Numbers, answers: Numbers) -> dict[str, float]:
 
 
 def table_of(values: dict[str, float], constant: dict[str, float]) -> str:
-    """The figures in Markdown, beside those of the best constant answer."""
+    """Return the scores in Markdown, next to those of the best constant prediction."""
     names = {
         "mae": "mean absolute error",
         "rmse": "root mean squared error",

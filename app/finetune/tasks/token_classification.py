@@ -1,4 +1,4 @@
-"""A tag for each word of a sentence, by any transformers token classifier: named entities, by default."""
+"""The task token-classification: an IOB2 tag for each word, with any token classifier of transformers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from app.models import pretrained
 from app.models.fetch import model_folder
 from app.schema import TokenClassification
 
-LEADS = tuple(step / 4 for step in range(9))  # a probability of O from 1/2 up to 0.88 against one other tag
+LEADS = tuple(step / 4 for step in range(9))  # log-odds; against one other tag, O needs a probability from 1/2 to 0.88
 
 
 class TokenClassificationTask(EncoderTask[TokenClassification]):
@@ -38,10 +38,10 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         super().__init__(recipe)
         self.names: list[str] = []
         self.lead = 0.0
-        """By how much O must lead, in log-probability, to be the answer; it is in the head's bias."""
+        """The margin, in log-probability, by which O must lead to be predicted; it is in the head's bias."""
 
     def data(self, split: Split) -> EncodedTags | None:
-        """A file as windows of token ids; the types are those of the training file."""
+        """Return a file as windows of token ids; the tags are those of the training file."""
         if (name := self.file_of(split)) is None:
             return None
         data = self.recipe.data
@@ -49,7 +49,7 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         try:
             self.names = self.names or tag_names(data.train, keys)
         except DataError:
-            read_tagged(name, keys)  # a bad training file is not to hide what is wrong with this one
+            read_tagged(name, keys)  # report this file's errors too when the training file is bad
             raise
         if self.tokenizer is None:
             model = self.recipe.model
@@ -69,11 +69,11 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         )
 
     def weight(self, batch: Batch) -> int:
-        """Return the words that have a tag to learn."""
+        """Return how many words have a tag to learn."""
         return batch.counted
 
     def predict(self, forward: Forward, batch: Batch) -> list[Prediction]:
-        """Log-probabilities of the words of each window; tags are chosen when a sentence is whole again."""
+        """Return the log-probabilities of each window's words; `answers` decodes whole sentences."""
         assert batch.labels is not None
         log_probabilities = forward(**batch.inputs).logits.float().log_softmax(2)  # (B, T, C)
         losses = F.nll_loss(
@@ -87,11 +87,8 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
 
     def score(self, predictions: Sequence[Prediction], data: DataSet) -> Scores:
         assert isinstance(data, EncodedTags)
-        truth = [
-            [self.names[i] for j in windows for i in data.truth(j.index)] for windows in by_sentence(predictions, data)
-        ]
-        report = report_of(truth, self.answers(predictions, data))
-        note = f"\n\nO is the answer only where it leads by {self.lead:g}: chosen on dev." if self.lead else ""
+        report = report_of(self.truth(predictions, data), self.answers(predictions, data))
+        note = f"\n\nO is the answer only if it leads by {self.lead:g}: chosen on dev." if self.lead else ""
         return Scores({"loss": mean_loss(predictions), **report.values()}, report.markdown() + note)
 
     def truth(self, predictions: Sequence[Prediction], data: EncodedTags) -> list[list[str]]:
@@ -100,25 +97,23 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         return [[self.names[i] for p in windows for i in data.truth(p.index)] for windows in sentences]
 
     def answers(self, predictions: Sequence[Prediction], data: EncodedTags, lead: float = 0.0) -> list[list[str]]:
-        """Tags of each whole sentence, O only where it leads by `lead` more than the model already asks for."""
+        """Return the tags of each whole sentence, O only if it leads by `lead` on top of the margin in the model."""
         handicap = np.array([lead if name == OUTSIDE else 0.0 for name in self.names], dtype=np.float32)
-        sentences = [np.concatenate([j.answer for j in windows]) for windows in by_sentence(predictions, data)]
+        sentences = [np.concatenate([p.answer for p in windows]) for windows in by_sentence(predictions, data)]
         chosen = best_tags([scores - handicap for scores in sentences], self.names)
         return [[self.names[i] for i in tags] for tags in chosen]
 
     def calibrate(self, model: nn.Module, predictions: Sequence[Prediction], dev: DataSet) -> bool:
-        """Make O lead by what gives the highest entity F1 on dev, in the bias of the head.
+        """Set the margin of O that gives the highest entity F1 on dev, in the bias of the head.
 
-        Cross-entropy leaves a tagger too ready to say O: F1 is highest where an answer is given from half of the best
-        F1 on, not from one half (Lipton et al. 2014, theorem 1).
+        After training with cross-entropy a tagger predicts O too often: F1 is highest if an entity is predicted from a
+        probability of half the best F1, not from one half (Lipton et al. 2014, theorem 1).
         """
         assert isinstance(dev, EncodedTags)
         heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == len(self.names)]
         if not heads or heads[-1].bias is None or heads[-1].bias.numel() != len(self.names):  # sharded, for example
             return False
-        truth = [
-            [self.names[i] for j in windows for i in dev.truth(j.index)] for windows in by_sentence(predictions, dev)
-        ]
+        truth = self.truth(predictions, dev)
         scores = {lead: report_of(truth, self.answers(predictions, dev, lead)).values()["entity_f1"] for lead in LEADS}
         self.lead = max(LEADS, key=lambda lead: (scores[lead], -lead))
         with torch.no_grad():
@@ -141,7 +136,7 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         return encode_words(self.tokenizer, words, [[0] * len(w) for w in words], self.length)
 
     def json_lines(self, predictions: Sequence[Prediction], data: DataSet) -> Iterator[dict[str, Any]]:
-        """One sentence a line: its words, their tags, and the entities as spans of words, the end not included."""
+        """Yield one sentence a line: words, tags, and entities as spans of words, the end not included."""
         assert isinstance(data, EncodedTags)
         for words, tags in zip(data.words, self.answers(predictions, data)):
             entities = [
@@ -157,6 +152,6 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
 
 
 def by_sentence(predictions: Sequence[Prediction], data: EncodedTags) -> Iterator[list[Prediction]]:
-    """The windows of each sentence together; `judged` is in the order of the data."""
-    for _, windows in groupby(predictions, key=lambda j: int(data.sentences[j.index])):
+    """Yield the windows of each sentence. `predictions` is in the order of the data."""
+    for _, windows in groupby(predictions, key=lambda p: int(data.sentences[p.index])):
         yield list(windows)

@@ -1,4 +1,4 @@
-"""Drawing tokens: the distribution, the seed, the cache, the end of a text and the end of the context."""
+"""Sampling: the distribution, the seed, the cache, the end of a text and the end of the context."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_temperature_zero_takes_the_likeliest(model: GPT) -> None:
     assert drawn(model, prompt, Sampling(max_tokens=1, top_p=1e-9))[0, 0] == expected
 
 
-def test_a_row_stops_and_the_others_go_on(model: GPT) -> None:
+def test_a_row_stops_and_the_others_continue(model: GPT) -> None:
     prompt = torch.randint(40, (4, 3), generator=torch.Generator().manual_seed(0))
     free = drawn(model, prompt, Sampling(max_tokens=40, seed=2))
     stop = int(free[0, 4])

@@ -26,9 +26,9 @@ def spans(tags: list[str]) -> set[tuple[int, int, str]]:
 def counted(truth: list[list[str]], answers: list[list[str]], kind: str = "") -> tuple[float, float, float, int]:
     """Precision, recall, F1 and support of one type, or of all for the empty one, by counting."""
     true = {(i, *span) for i, tags in enumerate(truth) for span in spans(tags) if kind in ("", span[2])}
-    said = {(i, *span) for i, tags in enumerate(answers) for span in spans(tags) if kind in ("", span[2])}
-    precision = len(true & said) / len(said) if said else 0.0
-    recall = len(true & said) / len(true) if true else 0.0
+    answered = {(i, *span) for i, tags in enumerate(answers) for span in spans(tags) if kind in ("", span[2])}
+    precision = len(true & answered) / len(answered) if answered else 0.0
+    recall = len(true & answered) / len(true) if true else 0.0
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     return precision, recall, f1, len(true)
 

@@ -1,4 +1,4 @@
-"""Viterbi over IOB2: the best of all well-formed sequences, held against trying every one."""
+"""Viterbi over IOB2: the best of all well-formed sequences, compared with trying every one."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_a_folder_of_images_is_learned_and_told_apart(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_of_images_is_learned_and_predicted(folder: Path, tmp_path: Path) -> None:
     recipe = load("digits-cnn", [f"data.train={folder}", *TINY])
     finished = train_recipe(recipe, tmp_path / "runs")
     assert finished.scores["test"].values["accuracy"] == 1.0

@@ -119,7 +119,7 @@ def test_our_gpt2_and_theirs_have_the_same_loss_curve(gpt2_folder: Path, text: P
     assert ours.scores["dev"].values == pytest.approx(general.scores["dev"].values, rel=1e-3)
 
 
-def test_gpt2_from_nothing_asks_no_hub(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpt2_from_random_weights_needs_no_hub(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "_from_hub", lambda *_: pytest.fail("asked the hub"))
     sizes = [*TINY, f"data.train={text}", "data.length=16", "model.vocab_size=280"]
     session = prepare(load("gpt2", ["model.pretrained=false", *sizes]))
@@ -146,7 +146,7 @@ def refused(*_: object) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "overrides", "said"),
+    ("recipe", "overrides", "complaint"),
     [
         ("gpt2", ["model.layers=3"], "sizes from the weights"),
         ("gpt2", ["model.name=null"], "without a model.name"),
@@ -161,22 +161,24 @@ def refused(*_: object) -> Path:
         ("causal-lm", ["model.pretrained=true"], "random weights"),
     ],
 )
-def test_what_cannot_be_is_said(recipe: str, overrides: list[str], said: str, gpt2_folder: Path, text: Path) -> None:
+def test_impossible_settings_are_errors(
+    recipe: str, overrides: list[str], complaint: str, gpt2_folder: Path, text: Path
+) -> None:
     given = [f"data.train={text}", *QUICK]
     if recipe == "gpt2":
         given += [f"model.name={gpt2_folder}", "model.revision=null", "data.length=16"]
-    with pytest.raises(WorkspaceError, match=said):
+    with pytest.raises(WorkspaceError, match=complaint):
         prepare(load(recipe, [*given, *overrides]))
 
 
-def test_labelling_is_refused_with_the_way_to_go(text: Path, tmp_path: Path) -> None:
+def test_predict_is_refused_with_a_fix(text: Path, tmp_path: Path) -> None:
     session = prepare(load("gpt-char", [f"data.train={text}", *TINY]))
     with pytest.raises(ConfigError, match="app generate"):
         session.task.predict_dataset(None)
 
 
 @torch.no_grad()
-def test_a_transformers_model_draws_from_its_cache_what_it_draws_without(text: Path) -> None:
+def test_a_transformers_model_draws_the_same_with_and_without_its_cache(text: Path) -> None:
     small = ["model.config.max_position_embeddings=16", "model.config.hidden_size=32", "data.length=16"]
     session = prepare(load("causal-lm", [f"data.train={text}", *small, *QUICK]))
     model: Any = session.model.eval()

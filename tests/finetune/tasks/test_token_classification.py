@@ -92,7 +92,7 @@ def test_a_sentence_of_many_windows_comes_back_whole(
     assert line["tokens"] == truth.tokens
     tags = line["tags"]
     assert isinstance(tags, list)
-    assert sum(said == true for said, true in zip(tags, truth.tags)) >= 0.9 * len(truth.tags) == 0.9 * len(tags)
+    assert sum(answer == true for answer, true in zip(tags, truth.tags)) >= 0.9 * len(truth.tags) == 0.9 * len(tags)
 
 
 def test_words_come_from_stdin(run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,11 +106,11 @@ def test_transformers_loads_the_model_with_its_tags(run: Run) -> None:
 
     model = AutoModelForTokenClassification.from_pretrained(run.model)
     inputs = AutoTokenizer.from_pretrained(run.model)("a story was dull", return_tensors="pt")
-    said = [model.config.id2label[i] for i in model(**inputs).logits[0].argmax(1).tolist()]
-    assert said[1:-1] == ["O", "B-WORK", "O", "B-VIEW"]
+    answers = [model.config.id2label[i] for i in model(**inputs).logits[0].argmax(1).tolist()]
+    assert answers[1:-1] == ["O", "B-WORK", "O", "B-VIEW"]
 
 
-def test_a_tagger_too_ready_to_say_o_is_made_less_so(settings: list[str]) -> None:
+def test_a_tagger_that_predicts_o_too_often_is_calibrated(settings: list[str]) -> None:
     task = build_task(load("ner", settings))
     assert isinstance(task, TokenClassificationTask)
     dev = task.data("dev")
@@ -122,12 +122,12 @@ def test_a_tagger_too_ready_to_say_o_is_made_less_so(settings: list[str]) -> Non
     for window in range(len(dev)):
         scores = np.full((len(dev.truth(window)), 5), -9.0, dtype=np.float32)
         for row, name in zip(scores, dev.truth(window)):
-            row[0], row[name] = (-0.1, -0.1) if name == 0 else (-0.3, -1.4)  # O leads by 1.1 where it is wrong
+            row[0], row[name] = (-0.1, -0.1) if name == 0 else (-0.3, -1.4)  # O leads by 1.1 if it is wrong
         predictions.append(Prediction(window, 1.0, len(scores), scores))
     assert task.calibrate(model, predictions, dev)
     assert task.lead == 1.25  # the least of the quarters that is enough
     assert (before - bias).tolist() == [1.25, 0.0, 0.0, 0.0, 0.0]
-    assert "O is the answer only where it leads by 1.25" in task.score(predictions, dev).tables
+    assert "O is the answer only if it leads by 1.25" in task.score(predictions, dev).tables
 
 
 def test_a_tagger_that_is_right_is_left_alone(settings: list[str]) -> None:
