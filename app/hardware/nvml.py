@@ -88,7 +88,7 @@ def session() -> Iterator[Any]:
     except pynvml.NVMLError as error:
         if pynvml.nvmlLib is None:
             raise NvmlError("no libnvidia-ml.so.1") from None
-        raise NvmlError(ERROR_TEXT.get(error.value, f"error code {error.value}"), error.value) from None
+        raise NvmlError(ERROR_TEXT.get(error.value, f"error {error.value}"), error.value) from None
 
 
 def handle_of(nvml: Any, gpu: Gpu) -> Any:
