@@ -44,6 +44,10 @@ class NvmlError(Exception):
         self.code = code
 
 
+class PynvmlMissingError(NvmlError):
+    """The package nvidia-ml-py, which brings pynvml, is not installed."""
+
+
 @dataclass(frozen=True)
 class DriverInfo:
     """The driver's version as NVML prints it, and the number of its GPUs."""
@@ -78,7 +82,7 @@ def session() -> Iterator[Any]:
     try:
         import pynvml
     except ImportError:
-        raise NvmlError("NVML's Python module (nvidia-ml-py) is not installed") from None
+        raise PynvmlMissingError("NVML's Python module (nvidia-ml-py) is not installed") from None
     try:
         pynvml.nvmlInit()
         try:
