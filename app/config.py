@@ -22,6 +22,9 @@ from app.paths import SHIPPED
 from app.schema import RECIPES, Recipe
 
 Key = tuple[Any, ...]
+MAX_BYTES = 1_000_000  # of a recipe's file; the shipped ones have one kilobyte
+MAX_VALUES = 10_000  # of a recipe; the shipped ones have thirty
+MAX_NAME = 100  # characters of a name that a message repeats
 
 
 @dataclass
@@ -31,6 +34,8 @@ class Source:
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[Key, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    size: int = 0
+    """Values read so far, an alias counted each time."""
 
     def place(self, key: Key) -> str:
         """Return where `key` was written, or else the nearest section above it."""
@@ -82,20 +87,32 @@ def recipe_path(name_or_path: str) -> Path:
     """Return the file of a recipe given by name or path. Raises ConfigError if there is none."""
     if name_or_path in shipped_recipes():
         return SHIPPED / f"{name_or_path}.yaml"
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
-        return path
-    guess = did_you_mean(name_or_path, shipped_recipes())
+    try:
+        path = Path(name_or_path).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, ValueError, RuntimeError):  # too long for a path, a NUL, the home of nobody
+        pass
+    guess = did_you_mean(name_or_path[:MAX_NAME], shipped_recipes())
     others = f"use one of {', '.join(shipped_recipes())}, or a path to a .yaml file"
     fix = f"did you mean {guess}?" if guess else others
-    raise ConfigError(Problem(f"no recipe and no file is called {name_or_path!r}", fix))
+    shown = repr(name_or_path) if len(name_or_path) <= MAX_NAME else f"{name_or_path[:MAX_NAME]!r}..."
+    raise ConfigError(Problem(f"no recipe and no file is called {shown}", fix))
 
 
 def read_yaml(path: Path) -> Source:
     """Return the values of a YAML file with the line of each key. Raises ConfigError if it is not valid YAML."""
     try:
+        if path.stat().st_size > MAX_BYTES:
+            what = f"the file is larger than {MAX_BYTES // 1000} kB, which no recipe is"
+            raise ConfigError(Problem(what, "name a recipe", str(path)))
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except OSError as error:
+        what = f"the recipe cannot be read: {error.strerror or error}"
+        raise ConfigError(Problem(what, "give yourself access to it, or name another", str(path))) from error
+    except RecursionError as error:
+        raise ConfigError(Problem("the recipe is nested too deeply", "write a flat recipe", str(path))) from error
     except UnicodeDecodeError as error:
         raise ConfigError(Problem("the recipe is not UTF-8 text", "save it as UTF-8", str(path))) from error
     except yaml.YAMLError as error:
@@ -116,7 +133,14 @@ def read_yaml(path: Path) -> Source:
 
 
 def _to_python(node: yaml.Node, key: Key, source: Source, path: Path) -> Any:
-    """Return the Python value of a YAML node; note in `source` the line of each key, and keys written twice."""
+    """Return the Python value of a YAML node; note in `source` the line of each key, and keys written twice.
+
+    Raises ConfigError for more than `MAX_VALUES` values: a few lines of aliases of aliases expand to any number.
+    """
+    source.size += 1
+    if source.size > MAX_VALUES:
+        what = f"more than {MAX_VALUES:,} values, with each alias (*) counted where it is used"
+        raise ConfigError(Problem(what, "write a recipe of a page", str(path)))
     if isinstance(node, yaml.MappingNode):
         values: dict[Any, Any] = {}
         for name_node, value_node in node.value:
@@ -146,10 +170,7 @@ def apply_override(source: Source, override: str) -> None:
     if not equals or not re.fullmatch(r"[A-Za-z_][\w-]*(\.[\w-]+)*", name):
         source.problems.append(Problem("not of the form key=value", "write for example optimizer.lr=1e-4", where))
         return
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):  # ValueError: it looks like a date but is not one
-        value = text
+    value = _override_value(text, where)
     *sections, last = name.split(".")
     values, key = source.values, Key()
     for section in sections:
@@ -164,6 +185,17 @@ def apply_override(source: Source, override: str) -> None:
     values[last] = value
     key = (*key, last)
     source.places[key] = where
+
+
+def _override_value(text: str, where: str) -> Any:
+    """Return the value of an override as YAML reads it; the text itself if YAML cannot read it."""
+    alone = Source()
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        value = None if node is None else _to_python(node, (), alone, Path(where[:MAX_NAME]))
+    except (yaml.YAMLError, RecursionError):
+        return text
+    return text if alone.problems else value
 
 
 def validate(source: Source) -> Recipe:

@@ -23,7 +23,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)  # mkstemp gives 0600, but other users may read a run
+        Path(name).chmod(0o666 & ~_umask())  # mkstemp gives 0600, also if the user lets others read
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -61,10 +61,11 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    building.chmod(0o755)
+    building.chmod(0o777 & ~_umask())
     try:
         yield building
         for entry in building.rglob("*"):
+            entry.chmod((0o777 if entry.is_dir() else 0o666) & ~_umask())  # safetensors writes files as 0600
             to_disk(entry)
         to_disk(building)
         try:
@@ -75,6 +76,13 @@ def new_folder(path: Path) -> Iterator[Path]:
         to_disk(path.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _umask() -> int:
+    """Return the permissions that this process takes from new files. They can only be read by setting them."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def to_disk(path: Path) -> None:

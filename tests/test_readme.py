@@ -17,8 +17,12 @@ from app.host.variants import VARIANTS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-# The suite cannot run itself: one file of it stands for the rest.
-INSTEAD = {"invoke test": "invoke test --path tests/test_errors.py"}
+INSTEAD = {
+    # The address is the reader's; the checkout itself stands for it.
+    "git clone REPOSITORY gpu-workspace && cd gpu-workspace": f"git clone -q {ROOT} cloned && cd cloned && git status",
+    # The suite cannot run itself: one file of it stands for the rest.
+    "invoke test --fast": "invoke test --fast --path tests/test_errors.py",
+}
 
 
 def commands(text: str) -> list[str]:

@@ -7,11 +7,16 @@ app runs sentiment --json
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.cli.arguments import RECIPE, add_json, add_runs
+from app.errors import RunError
 from app.fileio import as_json
+
+if TYPE_CHECKING:
+    from app.runs.folder import Run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
 
     from app.runs.folder import every
 
-    found = [(run.path, row(run.manifest())) for run in every(options.runs, options.recipe)]
+    found = [(run.path, row_of(run)) for run in every(options.runs, options.recipe)]
     for path, facts in found:
         if options.json:
             print(as_json({"run": str(path), **facts}))
@@ -47,14 +52,24 @@ def score_text(score: float | None) -> str:
     return "nan" if score is None else f"{score:.4f}"
 
 
+def row_of(run: Run) -> dict[str, Any]:
+    """Return `row` of a run's record; one that cannot be read is shown as such and hides no other run."""
+    try:
+        return row(run.manifest())
+    except RunError as error:
+        print(f"warning: {error.problems[0].where}: {error.problems[0].what}", file=sys.stderr)
+        return {"status": "unreadable", "started": None, "scores": {}}
+
+
 def row(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the status, the start and the scores of a run.
 
     A run is `stopped` while it trains too. The scores are those on test, or on dev if there are none on test.
     """
     scores = manifest.get("scores", {})
+    found = (scores.get("test") or scores.get("dev") or {}) if isinstance(scores, dict) else {}
     return {
         "status": "finished" if manifest.get("finished") else "stopped",
-        "started": manifest["started"],
-        "scores": scores.get("test") or scores.get("dev") or {},
+        "started": manifest.get("started"),
+        "scores": {n: v for n, v in found.items() if v is None or isinstance(v, (int, float))},
     }

@@ -20,6 +20,7 @@ from app.data.batching import BatchSampler
 from app.finetune.session import Session
 from app.models.counts import count_parameters
 
+MEASURED = 256  # examples of the largest batch that really go through the model
 SAMPLED = 50  # batches that stand for an epoch in its means
 
 
@@ -55,7 +56,7 @@ def plan_of(session: Session) -> Plan:
     gradients = sum(count * size for count, size, trained in sizes if trained)
     chosen = _chosen_batches(session)
     sampled = [session.splits.train[indices] for indices in chosen[:SAMPLED]]
-    longest = session.splits.train[max(chosen, key=lambda i: len(i) * int(session.splits.train.lengths[i].max()))]
+    longest = max(chosen, key=lambda i: len(i) * int(session.splits.train.lengths[i].max()))
     padded = sum(batch.padded for batch in sampled)
     return Plan(
         parameters=parameters,
@@ -68,8 +69,17 @@ def plan_of(session: Session) -> Plan:
         weights_bytes=sum(count * size for count, size, _ in sizes) + buffers,
         gradients_bytes=gradients,
         optimizer_bytes=gradients * _states(session),
-        activations_bytes=kept_for_backward(session, longest),
+        activations_bytes=activations_bytes(session, longest),
     )
+
+
+def activations_bytes(session: Session, indices: np.ndarray[Any, Any]) -> int:
+    """Return the bytes that a batch of these examples needs for backward.
+
+    They grow with the number of examples, so of a large batch a part is measured.
+    """
+    part = session.splits.train[indices[:MEASURED]]
+    return kept_for_backward(session, part) * len(indices) // len(part)
 
 
 def kept_for_backward(session: Session, batch: Batch) -> int:

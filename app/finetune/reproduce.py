@@ -46,7 +46,7 @@ def repeat(run: Run, runs: Path) -> Run:
     if fingerprint(recipe) != before["recipe_sha256"]:
         what = "recipe.yaml is not the recipe that the run was trained by"
         raise RunError(Problem(what, "restore it: its sha256 is in run.json", str(run.path)))
-    torch.set_num_threads(before["hardware"]["threads"])
+    torch.set_num_threads(run.threads())
     again = train_recipe(recipe, runs).run
     again.update(reproduces=str(run.path))
     return again

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from app import fileio
+from app.errors import Problem, RunError
 from app.finetune.distributed.processes import broadcast_from_rank0, process_group
 from app.finetune.engine.loop import TrainingLoop
 from app.finetune.engine.resume import restart
@@ -74,7 +75,7 @@ def resume_run(run: Run, overrides: Sequence[str] = ()) -> Finished:
     """Continue a run that was stopped, to the same bits as if it had not been."""
     with process_group(run.recipe(list(overrides))) as rank, run.in_use() if rank.is_zero else nullcontext():
         again = broadcast_from_rank0(lambda: restart(run, overrides))
-        torch.set_num_threads(run.manifest()["hardware"]["threads"])  # the bits of a sum depend on their number
+        torch.set_num_threads(run.threads())  # the bits of a sum depend on their number
         session = prepare(again.recipe, again.same_data)
         broadcast_from_rank0(again.rewind)
         return run_to_end(session, again.checkpoint)
@@ -124,6 +125,10 @@ def finish(session: Session, loop: TrainingLoop, finished: Finished) -> None:
     run = finished.run
     with writing(run.model.name, run.path), fileio.new_folder(run.model) as building:
         session.task.save(session.model, building)
+        digest = weights_digest(building)
+    if weights_digest(run.model) != digest:
+        what = "model/ holds other weights than were trained: an older folder could not be replaced"
+        raise RunError(Problem(what, f"remove it, then `app train --resume {run.path}`", str(run.model)))
     summary = finished.summary()
     scores, tables = summary["scores"], {split: found.tables for split, found in finished.scores.items()}
     picture = run.path / "curves.svg"
@@ -136,7 +141,7 @@ def finish(session: Session, loop: TrainingLoop, finished: Finished) -> None:
         precision=session.precision.word,
         steps=loop.position.step,
         dev_scored=dict(zip(("examples", "of"), finished.dev_scored)),
-        weights_sha256=weights_digest(run.model),
+        weights_sha256=digest,
         scores=scores,
         speeds=finished.speeds,
         seconds=summary["seconds"],

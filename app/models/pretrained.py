@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import warnings
@@ -17,6 +18,7 @@ from app.models.adapters import apply_adapters
 from app.models.fetch import check_folder, model_folder
 from app.schema import Pretrained
 
+MAX_SETTINGS = 16 << 20  # bytes of a configuration; a list of 100,000 added tokens has a few million
 # Fairseq's models and their descendants give the first token the position after the padding id.
 POSITIONS_AFTER_PADDING = frozenset(
     ("camembert", "data2vec-text", "ibert", "longformer", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta")
@@ -31,8 +33,9 @@ def tokenizer_of(model: Pretrained) -> Any:
 def load_tokenizer(folder: Path) -> Any:
     """Return the fast tokenizer in a folder. Raises ModelError if it has none."""
     transformers = quiet_transformers()
+    check_settings(folder)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises nothing more specific
         raise ModelError(
             Problem("the folder has no tokenizer that can be read", "add tokenizer.json", str(folder))
@@ -46,7 +49,9 @@ def load_word_tokenizer(folder: Path) -> Any:
     """Return the fast tokenizer in a folder, set up for texts split into words. Raises ModelError if it has none."""
     tokenizer = load_tokenizer(folder)
     if getattr(tokenizer, "add_prefix_space", None) is False:  # byte-level: in running text, a word starts with a space
-        return quiet_transformers().AutoTokenizer.from_pretrained(folder, use_fast=True, add_prefix_space=True)
+        return quiet_transformers().AutoTokenizer.from_pretrained(
+            folder, use_fast=True, add_prefix_space=True, trust_remote_code=False
+        )
     return tokenizer
 
 
@@ -57,11 +62,35 @@ def config_of(model: Pretrained) -> Any:
 
 def load_config(folder: Path) -> Any:
     """Return the configuration in a folder. Raises ModelError if it is unreadable or asks to run its own code."""
+    check_settings(folder)
     try:
         return quiet_transformers().AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         what, fix = f"config.json cannot be used: {first_line(error)}", "name a folder that save_pretrained wrote"
         raise ModelError(Problem(what, fix, str(folder))) from error
+
+
+def check_settings(folder: Path) -> None:
+    """Check the JSON files that transformers obeys. Raises ModelError for one that asks to run its own code, that names
+    other files to read (transformers 4.43 hangs on such a name: CVE-2025-3263), or that is not an object at all."""
+    for name in ("config.json", "tokenizer_config.json"):
+        path = folder / name
+        try:
+            if not path.is_file():
+                continue
+            large = path.stat().st_size > MAX_SETTINGS
+            settings = None if large else json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            settings = None
+        if not isinstance(settings, dict):
+            what = f"{name} cannot be used: it is not a JSON object of less than {MAX_SETTINGS >> 20} MiB"
+            raise ModelError(Problem(what, "name a folder that save_pretrained wrote", str(folder)))
+        if "auto_map" in settings:
+            what = "auto_map: the model wants to run code that comes with it, which is refused"
+            raise ModelError(Problem(what, "use a model whose code is in transformers", str(path)))
+        if other := next((key for key in ("configuration_files", "fast_tokenizer_files") if key in settings), None):
+            what = f"{other}: the folder names other files to read, which is refused"
+            raise ModelError(Problem(what, f"remove {other} from it", str(path)))
 
 
 def config_with_dropout(folder: Path, dropout: float | None) -> Any:
@@ -136,9 +165,15 @@ def build_model(kind: Any, folder: Path, config: Any, pretrained: bool, any_head
         check_folder(folder)
     try:
         model = (
-            kind.from_pretrained(folder, config=config, use_safetensors=True, ignore_mismatched_sizes=any_head)
+            kind.from_pretrained(
+                folder,
+                config=config,
+                use_safetensors=True,
+                ignore_mismatched_sizes=any_head,
+                trust_remote_code=False,
+            )
             if pretrained
-            else kind.from_config(config)
+            else kind.from_config(config, trust_remote_code=False)
         )
     except RuntimeError as error:
         if "size mismatch" not in str(error):

@@ -7,6 +7,7 @@ checkpoints/best-00000100/   model.safetensors    scores.json                   
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -75,12 +76,18 @@ def newest(folder: Path) -> tuple[Path | None, list[Problem]]:
 
 def steps(folder: Path) -> list[Path]:
     """Checkpoints to resume from, oldest first."""
-    return sorted(folder.glob("step-*"))
+    return _named(folder, r"step-\d{8}")
 
 
 def bests(folder: Path) -> list[Path]:
     """Weights that were the best on dev when they were written, oldest first."""
-    return sorted(folder.glob("best-*"))
+    return _named(folder, r"best-\d{8}")
+
+
+def _named(folder: Path, pattern: str) -> list[Path]:
+    """The folders whose whole names fit a pattern: nothing else in there is ours to read or to remove."""
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in entries if re.fullmatch(pattern, path.name) and path.is_dir())
 
 
 def step_of(path: Path) -> int:
@@ -93,7 +100,7 @@ def forget_after(folder: Path, step: int) -> None:
     for path in [*steps(folder), *bests(folder)]:
         if step_of(path) > step:
             shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(".*"):
+    for path in _named(folder, r"\.(step|best)-\d{8}\..+"):  # what `fileio.new_folder` builds in
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -10,7 +10,6 @@ runs/<recipe>/<UTC time>-<id>/
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -23,6 +22,8 @@ from typing import Any
 from app import fileio
 from app.config import load, to_yaml
 from app.errors import Problem, RunError, did_you_mean
+from app.runs.boundary import check_run_folder, read_record, recorded_threads
+from app.runs.disk import writing
 from app.schema import Recipe
 
 RUNS = Path("runs")
@@ -60,11 +61,11 @@ class Run:
 
     def manifest(self) -> dict[str, Any]:
         """What run.json holds. Raises RunError where it cannot be read."""
-        try:
-            manifest: dict[str, Any] = json.loads(self.manifest_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(Problem("run.json cannot be read", "train again", str(self.path))) from error
-        return manifest
+        return read_record(self.manifest_file)
+
+    def threads(self) -> int:
+        """The threads that the run was trained with. Raises RunError."""
+        return recorded_threads(self.manifest(), self.manifest_file)
 
     def update(self, **values: Any) -> None:
         """Add to the manifest."""
@@ -91,7 +92,8 @@ def create(recipe: Recipe, manifest: dict[str, Any], root: Path = RUNS) -> Run:
     """A new folder for a run, with its recipe and manifest in it from the first moment."""
     started = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     run = Run(root / recipe.name / f"{started}-{secrets.token_hex(3)}")
-    with fileio.new_folder(run.path) as building:
+    again = "make room or give yourself access, or name another folder with --runs"
+    with writing("the folder of the run", root, again), fileio.new_folder(run.path) as building:
         fileio.write_text(building / "recipe.yaml", to_yaml(recipe))
         fileio.write_json(building / "run.json", manifest)
     return run
@@ -99,17 +101,39 @@ def create(recipe: Recipe, manifest: dict[str, Any], root: Path = RUNS) -> Run:
 
 def every(root: Path = RUNS, recipe: str | None = None) -> list[Run]:
     """All runs, or those of one recipe, oldest first."""
-    return [Run(path.parent) for path in sorted(root.glob(f"{recipe or '*'}/*/run.json"), key=lambda p: p.parent.name)]
+    recipes = [path for path in _folders(root) if recipe in (None, path.name)]
+    runs = [path for folder in recipes for path in _folders(folder) if (path / "run.json").is_file()]
+    return [Run(path) for path in sorted(runs, key=lambda path: path.name)]
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in a folder; none if it is not there or may not be read."""
+    try:
+        return [inner for inner in path.iterdir() if inner.is_dir()]
+    except OSError:
+        return []
 
 
 def find(name: str, root: Path = RUNS) -> Run:
-    """A run by the path of its folder, or the newest run of a recipe by the recipe's name. Raises RunError."""
+    """A run by the path of its folder, or the newest run of a recipe by the recipe's name. Raises RunError.
+
+    The folder is checked as if a stranger had written it: see boundary.py.
+    """
     for path in (Path(name), root / name):
-        if (path / "run.json").is_file():
-            return Run(path)
+        try:
+            found = (path / "run.json").is_file()
+        except (OSError, ValueError):  # a name too long for a path, or with a NUL
+            found = False
+        if found:
+            return _checked(Run(path))
     if of_recipe := every(root, name):
-        return of_recipe[-1]
-    known = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    guess = did_you_mean(name, known)
-    fix = f"did you mean {guess}?" if guess else f"`app train {name}` makes one, or give the path of a run's folder"
-    raise RunError(Problem(f"no run is at {name} or in {root / name}", fix))
+        return _checked(of_recipe[-1])
+    guess = did_you_mean(name, sorted(path.name for path in _folders(root)))
+    shown = name if len(name) <= 100 else f"{name[:100]}..."
+    fix = f"did you mean {guess}?" if guess else f"`app train {shown}` makes one, or give the path of a run's folder"
+    raise RunError(Problem(f"no run is at {shown} or in {root}/{shown}", fix))
+
+
+def _checked(run: Run) -> Run:
+    check_run_folder(run.path)
+    return run

@@ -12,8 +12,8 @@ from app.schema.section import NonNegative, Section
 class Generated(Section):
     """Points drawn from a known law, so that the right answer is known."""
 
-    examples: PositiveInt = 1000
-    features: PositiveInt = 3
+    examples: Annotated[int, Field(ge=1, le=10**7)] = 1000
+    features: Annotated[int, Field(ge=1, le=1000)] = 3
     noise: NonNegative = 0.1
     """Standard deviation of the noise added to each target (linear regression only)."""
 

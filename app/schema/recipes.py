@@ -15,7 +15,8 @@ from app.schema.training import Optimizer, Schedule, Trainer
 class Recipe(Section):
     """A training job. Each task has its subclass, with its types of `model` and `data`."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^\w[\w .+-]{0,99}$")]
+    """Part of the path of its runs: letters, digits, `_`, `.`, `+`, `-` and spaces, at most 100."""
     about: str = ""
     """One line for the list of `app recipes`."""
     task: str

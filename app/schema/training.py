@@ -13,7 +13,7 @@ class Optimizer(Section):
     """How the weights are updated."""
 
     name: Literal["sgd", "adam", "adamw"] = "adamw"
-    lr: PositiveFloat = 5e-5
+    lr: Annotated[float, Field(gt=0.0, le=1e30)] = 5e-5
     """Highest learning rate, reached after warm-up."""
     weight_decay: NonNegative = 0.0
     """Not applied to norms and biases."""

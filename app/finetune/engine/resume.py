@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -45,6 +46,9 @@ class Restart:
         records.truncate(self.run.metrics, recorded)
         checkpoints.forget_after(self.run.checkpoints, step)
         shutil.rmtree(self.run.model, ignore_errors=True)
+        if os.path.lexists(self.run.model):
+            what = "the model of the run is to be replaced and cannot be removed"
+            raise RunError(Problem(what, "give yourself access to it, or remove it", str(self.run.model)))
         resumed = self.run.manifest().get("resumed", [])
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         fileio.write_text(self.run.path / "recipe.yaml", to_yaml(self.recipe))
@@ -63,6 +67,9 @@ def restart(run: Run, overrides: Sequence[str]) -> Restart:
     recipe = run.recipe(list(overrides))
     refuse_other_identity(run.recipe(), recipe)
     written = run.manifest()
+    if missing := [key for key in ("versions", "data_sha256", "recipe_sha256") if key not in written]:
+        what = f"the record has no {', '.join(missing)}"
+        raise RunError(Problem(what, "restore it from a copy, or train again", str(run.manifest_file)))
     if written.get("finished") and fingerprint(recipe) == written["recipe_sha256"]:
         fix = f"see `app evaluate {run.path}`, or give a longer trainer.max_epochs"
         raise RunError(Problem("the run is finished: there is nothing to resume", fix, str(run.path)))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from app import fileio
@@ -23,6 +23,7 @@ from app.errors import DataError, Problem
 from app.finetune.tasks.base import Forward, Prediction, Scores, Split, Task, mean_loss
 from app.finetune.tasks.text_classification import confusion, per_class, tables_of
 from app.models.cnn import CNN, CNNConfig, flops_per_image
+from app.models.weights import load_weights
 from app.schema import ImageClassification
 
 DEV, TEST = 0.1, 0.2  # shares of train that are kept where the recipe names no images for dev or test
@@ -82,7 +83,7 @@ class ImageClassificationTask(Task[ImageClassification]):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.classes = tuple(config.pop("names"))
         model = CNN(CNNConfig(**config))
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        load_weights(model, folder)
         return model
 
     def predict_dataset(self, name: str | None) -> DataSet:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from app.data.batch import Batch, DataSet
 from app.data.generated import Points, linear_law, points_on
 from app.finetune.tasks.base import Forward, Prediction, Scores, Split, Task, mean_loss
 from app.models.linear import LinearModel
+from app.models.weights import load_weights
 from app.schema import LinearRegression, LogisticRegression
 
 PointsRecipe = TypeVar("PointsRecipe", LinearRegression, LogisticRegression)
@@ -49,7 +50,7 @@ class LinearTask(Task[PointsRecipe]):
 
     def load(self, folder: Path) -> nn.Module:
         model = self.model()
-        model.load_state_dict(load_file(str(folder / "model.safetensors")))
+        load_weights(model, folder)
         return model
 
 
