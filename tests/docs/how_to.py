@@ -1,6 +1,6 @@
 """Follow a page of docs/how-to in a copy of the checkout: make its files, run its commands.
 
-A line that ends with "create `PATH`:" or "append to `PATH`:" says what the next fenced block is. A block that is
+A line that ends with "create `PATH`:" or "append to `PATH`:" names the file of the next fenced block. A block that is
 appended to a JSON file becomes the last element of the file's only list. A ```sh block holds commands, which run at the
 root of the copy. `app` and `python` are this environment's. Blocks of other languages are for the reader alone.
 """

@@ -1,4 +1,4 @@
-"""NVML's answers: what one GPU refuses to answer is unknown, and a failure says its code in words."""
+"""NVML: a fact that a GPU does not answer is unknown, and a failure has its code and nvidia-smi's text."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def architectures(context: DoctorContext) -> Answer:
 @check("GPU memory", needs="a GPU", limit=30, source="https://pytorch.org/docs/2.0/notes/cuda.html#memory-management")
 @catch_errors("look at `nvidia-smi`")
 def memory(context: DoctorContext) -> Answer:
-    """The free memory of each card; a card that is more than half full is a warning."""
+    """At least half of each card's memory is free."""
     cards = context.probe.gpus()
     if not cards:
         return skipped(NO_GPU)

@@ -24,7 +24,7 @@ def _cpu(context: DoctorContext) -> str:
 @check("hardware", step=1, limit=60, source="https://github.com/NVIDIA/nvidia-docker/issues/1730")
 @catch_errors("look at `nvidia-smi`")
 def hardware(context: DoctorContext) -> Answer:
-    """The processor, and that CUDA shows the GPUs that this process was given."""
+    """CUDA shows the GPUs that this process was given. Also names the processor."""
     cards = context.probe.gpus()
     if cards:
         names = ", ".join(f"{c.name} ({c.memory / GIB:.0f} GiB)" for c in cards)
