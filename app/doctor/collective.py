@@ -1,6 +1,6 @@
-"""Two processes and one all-reduce: `python -m app.doctor.collective` prints what it saw, or fails.
+"""An all-reduce between two processes: `python -m app.doctor.collective` prints its time, or fails.
 
-It forks after importing torch, which costs one import instead of two; CUDA is first used in the children.
+It forks after importing torch, which costs one import instead of two. CUDA must not have started before the fork.
 """
 
 from __future__ import annotations
@@ -13,25 +13,28 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from app.doctor.nvidia import Nvidia
+from app.hardware.nvml import NvmlError, driver_info
 
 PROCESSES = 2
-NUMBERS = 1 << 20  # 4 MiB of float32
+ELEMENTS = 1 << 20  # 4 MiB of float32
 
 
-def rank_work(rank: int, backend: str, meeting: str) -> float:
-    """Join the group, add up rank + 1 over all ranks, and return the seconds of the second all-reduce."""
+def run_rank(rank: int, backend: str, rendezvous: str) -> float:
+    """Join the group, sum rank + 1 over all ranks twice, and return the seconds of the second all-reduce.
+
+    `rendezvous`: a file that does not exist yet, through which the ranks meet. Raises RuntimeError if the sum is wrong.
+    """
     import torch
     import torch.distributed as dist
 
     torch.set_num_threads(1)
     device = f"cuda:{rank}" if backend == "nccl" else "cpu"
     dist.init_process_group(
-        backend, init_method=f"file://{meeting}", rank=rank, world_size=PROCESSES, timeout=timedelta(seconds=40)
+        backend, init_method=f"file://{rendezvous}", rank=rank, world_size=PROCESSES, timeout=timedelta(seconds=40)
     )
     seconds = 0.0
     for _ in range(2):
-        tensor = torch.full((NUMBERS,), float(rank + 1), device=device)
+        tensor = torch.full((ELEMENTS,), float(rank + 1), device=device)
         begin = time.perf_counter()
         dist.all_reduce(tensor)
         if device != "cpu":
@@ -45,19 +48,19 @@ def rank_work(rank: int, backend: str, meeting: str) -> float:
 
 
 def main() -> int:
+    """Run both ranks, one in a forked child; return the exit code."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a host name that does not resolve must not matter here
-    # NVML's count: torch's may start CUDA, and a process that has started it cannot fork.
-    cards = Nvidia().nvml().cards
+    gpus = _gpus()
     import torch
 
-    backend = "nccl" if torch.version.cuda and cards >= PROCESSES else "gloo"
+    backend = "nccl" if torch.version.cuda and gpus >= PROCESSES else "gloo"
     with tempfile.TemporaryDirectory() as folder:
-        meeting = str(Path(folder) / "meeting")
+        rendezvous = str(Path(folder) / "rendezvous")
         child = os.fork()
         if child == 0:
-            os._exit(_second(backend, meeting))
+            os._exit(_child(backend, rendezvous))
         try:
-            seconds = rank_work(0, backend, meeting)
+            seconds = run_rank(0, backend, rendezvous)
         except BaseException:
             os.kill(child, signal.SIGKILL)
             raise
@@ -65,14 +68,22 @@ def main() -> int:
             _, status = os.waitpid(child, 0)
     if status:
         return 1
-    print(f"{backend}, {PROCESSES} processes: {NUMBERS * 4 / 2**20:.0f} MiB added up in {seconds * 1e3:.1f} ms")
+    print(f"{backend}, {PROCESSES} processes: {ELEMENTS * 4 / 2**20:.0f} MiB added up in {seconds * 1e3:.1f} ms")
     return 0
 
 
-def _second(backend: str, meeting: str) -> int:
-    """The child's work and exit code; nothing of the parent's may run after it."""
+def _gpus() -> int:
+    """Return NVML's number of GPUs: torch's may start CUDA, and a process that has started CUDA cannot fork."""
     try:
-        rank_work(1, backend, meeting)
+        return driver_info().gpus
+    except NvmlError:
+        return 0
+
+
+def _child(backend: str, rendezvous: str) -> int:
+    """Run rank 1 and return the child's exit code. It must end there, without the parent's clean-up."""
+    try:
+        run_rank(1, backend, rendezvous)
     except BaseException as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return 1

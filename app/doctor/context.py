@@ -1,4 +1,4 @@
-"""What the checks inside are handed: the machine, torch, NVIDIA's libraries and the environment, all behind seams."""
+"""What a check gets: the machine, torch, NVIDIA's libraries and the environment, each replaceable in a test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.doctor.nvidia import Nvidia
+from app.doctor.nvidia import NvidiaLibraries
 from app.doctor.torch_probe import StepMissingError, TorchProbe
 from app.host.checks.check import Answer, failed, skipped
 from app.host.explain import explain
@@ -17,22 +17,27 @@ from app.host.probe.machine import ROOT
 from app.host.variants import VARIANTS, Variant
 from app.host.world import World
 
+REINSTALL = "put the locked packages back: `invoke clean`, then `invoke up`"  # a fix of many checks
+LONGEST_DETAIL = 300  # characters of an error's text in a report
 
-def _locks(world: World) -> Path | None:
-    """Where the lock files are: the checkout's, or those baked into the image beside the environment."""
+
+def _lock_folder(world: World) -> Path | None:
+    """Return the folder of the lock files: the checkout's, or the one baked into the image next to the environment."""
     places = (ROOT / "docker" / "locks", Path(sys.prefix) / "locks")
     return next((place for place in places if world.exists(str(place / "runtime.txt"))), None)
 
 
 @dataclass
 class DoctorContext:
-    """`workers` is what the user said a run would use, None where they did not. `site` is where packages are installed,
-    `prefix` the environment they belong to, `locks` the folder of lock files or None.
+    """What every check inside the environment gets.
+
+    `workers`: data loader workers that the user asked to check for, or None. `site`: the folder of the installed
+    packages. `prefix`: the environment that they belong to. `locks`: the folder of the lock files, or None.
     """
 
     world: World = field(default_factory=World)
     probe: TorchProbe = field(default_factory=TorchProbe)
-    nvidia: Nvidia = field(default_factory=Nvidia)
+    nvidia: NvidiaLibraries = field(default_factory=NvidiaLibraries)
     workers: int | None = None
     site: Path = Path(sysconfig.get_paths()["purelib"])
     prefix: Path = Path(sys.prefix)
@@ -40,29 +45,30 @@ class DoctorContext:
 
     def __post_init__(self) -> None:
         if self.locks is None:
-            self.locks = _locks(self.world)
+            self.locks = _lock_folder(self.world)
 
     @property
     def variant(self) -> Variant | None:
-        """The variant that this environment says it is."""
+        """Return the variant that this environment was made as; None if WORKSPACE_VARIANT names none."""
         return VARIANTS.get(self.world.env.get("WORKSPACE_VARIANT", ""))
 
     @property
-    def nodes(self) -> list[str]:
-        """Device nodes of the GPUs that this process was given: /dev/nvidia0, ...; WSL has one for all, /dev/dxg."""
+    def gpu_nodes(self) -> list[str]:
+        """Return the device files of the GPUs that this process was given: /dev/nvidia0, ...; on WSL one, /dev/dxg."""
         return self.world.glob("/dev/nvidia[0-9]*") or self.world.glob("/dev/dxg")
 
     @property
     def device(self) -> str:
-        """The device that work goes to: the first card that torch has code for, else the CPU."""
+        """Return the device that the checks work on: the first GPU that torch has code for, else the CPU."""
         archs = self.probe.build().archs
-        return next((f"cuda:{c.index}" for c in self.probe.cards() if runs_on(archs, c.capability)), "cpu")
+        return next((f"cuda:{g.index}" for g in self.probe.gpus() if runs_on(archs, g.capability)), "cpu")
 
 
 def runs_on(archs: tuple[str, ...], capability: tuple[int, int]) -> bool:
-    """Whether code for these architectures runs on a card: the same major and no higher minor, or PTX up to it.
+    """Return whether code for these architectures runs on a GPU of this compute capability.
 
-    `sm_86` is machine code, `compute_86` is PTX, which the driver compiles for anything newer.
+    `sm_86` is machine code: it runs on the same major number and the same or a higher minor. `compute_86` is PTX, which
+    the driver compiles for the same or any higher capability (CUDA C++ Programming Guide, "Application Compatibility").
     """
     for arch in archs:
         kind, _, digits = arch.rstrip("a").partition("_")
@@ -76,16 +82,16 @@ def runs_on(archs: tuple[str, ...], capability: tuple[int, int]) -> bool:
     return False
 
 
-Look = Callable[[DoctorContext], Answer]
+CheckFunction = Callable[[DoctorContext], Answer]
 
 
-def guarded(fix: str) -> Callable[[Look], Look]:
-    """For a check that makes torch do something: an exception is its finding, not a bug of the check.
+def catch_errors(fix: str) -> Callable[[CheckFunction], CheckFunction]:
+    """Return a decorator for a check that makes torch work: an exception is a failure of the environment, not a bug.
 
-    The fix is the catalogue's where the error is known, else `fix`.
+    The fix is the catalogue's if it knows the error, else `fix`.
     """
 
-    def wrap(look: Look) -> Look:
+    def wrap(look: CheckFunction) -> CheckFunction:
         @functools.wraps(look)
         def guarded(context: DoctorContext) -> Answer:
             try:
@@ -93,17 +99,18 @@ def guarded(fix: str) -> Callable[[Look], Look]:
             except StepMissingError as error:
                 return skipped(f"{error}: see the steps before")
             except Exception as error:
-                return finding(f"{type(error).__name__}: {error}", fix)
+                return explained_failure(f"{type(error).__name__}: {error}", fix)
 
         return guarded
 
     return wrap
 
 
-def finding(text: str, fix: str) -> Answer:
-    """A failure with an error's text, cut to what fits, and the catalogue's advice where it has some."""
+def explained_failure(text: str, fix: str) -> Answer:
+    """Return a failure with an error's text, shortened, and the catalogue's fix if it knows the error, else `fix`."""
     known = explain(text)
     line = " ".join(text.split())
     return failed(
-        line if len(line) <= 300 else f"{line[:297]}...", f"{known[0].type[0]} ({known[0].id})" if known else fix
+        line if len(line) <= LONGEST_DETAIL else f"{line[: LONGEST_DETAIL - 3]}...",
+        f"{known[0].type[0]} ({known[0].id})" if known else fix,
     )

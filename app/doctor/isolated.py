@@ -1,4 +1,4 @@
-"""Run checks in a process that may die or hang: the loss is one check, never the report."""
+"""Run checks in a process that may die or hang: that fails one check, and the report is still whole."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from app.doctor.context import finding
+from app.doctor.context import explained_failure
 from app.host.checks.check import Answer, Check, Result, failed, overdue, result, skipped
 from app.host.probe.machine import ROOT
 
-WORKER = (sys.executable, "-m", "app.doctor.worker")
+WORKER = (sys.executable, "-m", "app.doctor.isolated_worker")
 STARTUP = 30.0  # seconds until a worker must have begun its first check: an interpreter and our own modules
 
 
 def run_isolated(checks: Sequence[Check[Any]], worker: Sequence[str] = WORKER) -> Iterator[Result]:
-    """Yield each check's result in order. `worker` speaks the protocol of `app.doctor.worker`.
+    """Yield each check's result in order. `worker`: a command with the protocol of `app.doctor.isolated_worker`.
 
-    A check during which the process ends or the limit passes fails with what the process said last, and a new process
-    goes on with those after it. A process that does not start at all fails the first check and skips the others.
+    If the process ends during a check, the check fails with the last line that the process wrote; if the check's limit
+    passes, it fails as overdue. A new process continues with the checks after it. If a process does not start at all,
+    the first check fails and the others are skipped.
     """
     left = list(checks)
     while left:
@@ -47,7 +48,7 @@ def run_isolated(checks: Sequence[Check[Any]], worker: Sequence[str] = WORKER) -
 
 
 class _Process:
-    """One worker and the lines it writes."""
+    """A worker process and the lines that it writes."""
 
     def __init__(self, worker: Sequence[str], names: Sequence[str]) -> None:
         self.begun = False
@@ -80,7 +81,7 @@ class _Process:
         self._lines.put(None)
 
     def answer(self, check: Check[Any], limit: float) -> Answer:
-        """This check's answer, within so many seconds; `over` is true afterwards where the process has to go."""
+        """Return this check's answer within `limit` seconds. Sets `over` if the process ended or has to be replaced."""
         deadline = time.monotonic() + limit
         while True:
             try:
@@ -91,30 +92,30 @@ class _Process:
             if line is None:
                 self.over = True
                 return self._end()
-            said = _message(line)
-            if "begin" in said:
+            message = _message(line)
+            if "begin" in message:
                 if not self.begun:
                     self.begun, deadline = True, time.monotonic() + check.limit
-            elif said.get("name") == check.name:
-                return Answer(said["status"], said["detail"], said["fix"])
+            elif message.get("name") == check.name:
+                return Answer(message["status"], message["detail"], message["fix"])
 
     def _end(self) -> Answer:
-        """What to say of a process that ended before its answer."""
+        """Return the failure of a process that ended before its answer."""
         code = self._process.wait()
         self._errors.seek(0)
         text = self._errors.read().decode(errors="replace").strip()
         how = (
             f"the process ended by {signal.Signals(-code).name}" if code < 0 else f"the process ended with code {code}"
         )
-        last = text.splitlines()[-1] if text else "it said nothing"
-        known = finding(text[-4000:], "`app doctor explain` with the text")
-        return failed(f"{how}: {last}", known.fix)
+        last = text.splitlines()[-1] if text else "it printed nothing"
+        fix = explained_failure(text[-4000:], "`app doctor explain` with the text").fix
+        return failed(f"{how}: {last}", fix)
 
 
 def _message(line: str) -> dict[str, Any]:
-    """A line of the protocol; empty for what a .pth file or a sitecustomize prints before the worker has the stream."""
+    """Return a line of the protocol; empty for what a .pth file or sitecustomize printed before the worker began."""
     try:
-        said = json.loads(line)
+        message = json.loads(line)
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return message if isinstance(message, dict) else {}

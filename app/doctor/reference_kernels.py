@@ -1,7 +1,7 @@
-"""Small pieces of real work on a device, each compared with the same in float64 on the CPU, and timed.
+"""Small computations on a device, each timed and compared with the same in float64 on the CPU.
 
-Errors are the largest difference from the reference, relative to the reference's largest entry. The tolerances are what
-the format allows over these sizes, with a factor of about ten to spare; a wrong kernel is off by orders of magnitude.
+An error is the largest difference from the reference, relative to the reference's largest entry. A tolerance is about
+ten times the rounding error of the format at these sizes; a wrong kernel is off by orders of magnitude.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Out = TypeVar("Out")
 
 @dataclass(frozen=True)
 class KernelRun:
-    """`error` against `tolerance`; seconds of the first run, which loads and compiles, and of the next."""
+    """An error and its tolerance; the seconds of the first run, which loads and compiles, and of the second."""
 
     error: float
     tolerance: float
@@ -28,8 +28,8 @@ class KernelRun:
     note: str = ""
 
 
-def measure(work: Callable[[], Out], device: str) -> tuple[Out, float, float]:
-    """Result of the last of two runs, and the seconds of both, waiting for the device."""
+def time_twice(work: Callable[[], Out], device: str) -> tuple[Out, float, float]:
+    """Run `work` twice; return its last result and the seconds of each run, until the device is done."""
     import torch
 
     seconds = []
@@ -43,7 +43,7 @@ def measure(work: Callable[[], Out], device: str) -> tuple[Out, float, float]:
 
 
 def difference(got: torch.Tensor, want: torch.Tensor) -> float:
-    """max |got - want| / max |want|, in float64 on the CPU; infinite where `got` is not finite."""
+    """Return max |got - want| / max |want|, in float64 on the CPU; infinity if `got` is not finite."""
     got = got.detach().cpu().double()
     if not bool(got.isfinite().all()):
         return float("inf")
@@ -57,17 +57,17 @@ def _randn(*shape: int, seed: int) -> torch.Tensor:
 
 
 def convolution(device: str) -> KernelRun:
-    """3x3, 16 to 32 channels, on (8, 16, 32, 32). cuDNN may use TF32 for it, which keeps 10 bits of each factor."""
+    """Run a 3x3 convolution of 16 to 32 channels on (8, 16, 32, 32). cuDNN may use TF32 (10-bit mantissa)."""
     from torch.nn.functional import conv2d
 
     x, w = _randn(8, 16, 32, 32, seed=1), _randn(32, 16, 3, 3, seed=2)
     there = x.to(device), w.to(device)
-    got, first, again = measure(lambda: conv2d(*there), device)
+    got, first, again = time_twice(lambda: conv2d(*there), device)
     return KernelRun(difference(got, conv2d(x.double(), w.double())), 5e-3, first, again)
 
 
 def autocast(device: str) -> KernelRun:
-    """A linear layer of width 256 in bfloat16 (8 bits), or float16 on a GPU without it."""
+    """Run a linear layer of width 256 under autocast: bfloat16 (7-bit mantissa), or float16 on a GPU without it."""
     import torch
 
     kind = torch.device(device).type
@@ -79,7 +79,7 @@ def autocast(device: str) -> KernelRun:
         with torch.amp.autocast_mode.autocast(kind, dtype=dtype):
             return torch.nn.functional.linear(*there)
 
-    got, first, again = measure(work, device)
+    got, first, again = time_twice(work, device)
     if got.dtype != dtype:
         raise RuntimeError(f"autocast to {dtype} gave {got.dtype}")
     note = str(dtype).replace("torch.", "")
@@ -92,7 +92,7 @@ def _loss(x: torch.Tensor, w1: torch.Tensor, w2: torch.Tensor) -> torch.Tensor:
 
 
 def backward(device: str) -> KernelRun:
-    """Gradient of a two-layer perceptron's loss, width 128, with respect to its first weights."""
+    """Compute the gradient of a two-layer perceptron's loss, width 128, with respect to its first weights."""
     import torch
 
     x, w1, w2 = _randn(64, 128, seed=5), _randn(128, 128, seed=6), _randn(128, 8, seed=7)
@@ -104,12 +104,12 @@ def backward(device: str) -> KernelRun:
         return found[0]
 
     there = [t.to(device) for t in (x, w1, w2)]
-    got, first, again = measure(lambda: gradient(*there), device)
+    got, first, again = time_twice(lambda: gradient(*there), device)
     return KernelRun(difference(got, gradient(x.double(), w1.double(), w2.double())), 5e-3, first, again)
 
 
 def optimizer(device: str) -> KernelRun:
-    """One AdamW step from a known gradient, against the update's formula (Loshchilov and Hutter 2019) in float64."""
+    """Run one AdamW step; the reference is the formula of Loshchilov and Hutter (2019) in float64."""
     import torch
 
     rate, decay, beta1, beta2, eps = 1e-2, 0.1, 0.9, 0.999, 1e-8
@@ -121,7 +121,7 @@ def optimizer(device: str) -> KernelRun:
         torch.optim.AdamW([weight], lr=rate, weight_decay=decay, betas=(beta1, beta2), eps=eps).step()
         return weight
 
-    got, first, again = measure(step, device)
+    got, first, again = time_twice(step, device)
     g, w = slope.double(), start.double()
     # After one step the bias-corrected averages are the gradient and its square themselves.
     want = w.mul(1 - rate * decay) - g.div(g.abs() + eps).mul(rate)
@@ -129,7 +129,7 @@ def optimizer(device: str) -> KernelRun:
 
 
 def compiled(device: str) -> KernelRun:
-    """torch.compile of one fused elementwise kernel on 4096 numbers."""
+    """Compile one fused elementwise kernel with torch.compile and run it on 4096 numbers."""
     import torch
 
     def formula(x: torch.Tensor) -> torch.Tensor:
@@ -139,7 +139,7 @@ def compiled(device: str) -> KernelRun:
     x = _randn(4096, seed=10)
     there = x.to(device)
     kernel = torch.compile(formula, fullgraph=True)
-    got, first, again = measure(lambda: kernel(there), device)
+    got, first, again = time_twice(lambda: kernel(there), device)
     return KernelRun(difference(got, formula(x.double())), 1e-5, first, again)
 
 

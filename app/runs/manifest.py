@@ -1,26 +1,25 @@
-"""What a run was made from: versions, revision of the code, recipe, data, hardware. With it a run can be repeated."""
+"""The manifest of a run: recipe, data, seed, command, revision of the code, versions and hardware."""
 
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from app.config import fingerprint
+from app.hardware.cpu import cpu_name, usable_cores
+from app.hardware.gpus import gpus
+from app.hardware.versions import package_versions
 from app.schema import Recipe
-
-PACKAGES = ("torch", "transformers", "tokenizers", "lightning", "numpy", "safetensors", "peft")
 
 
 def manifest_of(recipe: Recipe, digests: dict[str, str]) -> dict[str, Any]:
-    """The manifest of a run that starts now. `digests`: split to sha256 of its data."""
+    """Return the manifest of a run that starts now. `digests`: the SHA-256 of the data of each split, by split."""
     return {
         "recipe": recipe.name,
         "recipe_sha256": fingerprint(recipe),
@@ -29,35 +28,26 @@ def manifest_of(recipe: Recipe, digests: dict[str, str]) -> dict[str, Any]:
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": sys.argv,
         "code": code_revision(),
-        "versions": versions(),
+        "versions": package_versions(),
         "hardware": hardware(),
     }
 
 
-def versions() -> dict[str, str]:
-    """Python and the packages that decide a result."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return {**found, "torch": torch.__version__}  # with the CUDA suffix, which the metadata leaves out
-
-
 def hardware() -> dict[str, Any]:
-    """Processor and GPUs."""
-    gpus: list[Any] = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    """Return the processor, its usable cores, torch's threads, and the GPUs with their memory in GiB."""
     return {
-        "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpu": cpu_name(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
-        "gpus": [{"name": gpu.name, "memory_gib": round(gpu.total_memory / 2**30, 1)} for gpu in gpus],
+        "gpus": [{"name": gpu.name, "memory_gib": round(gpu.memory / 2**30, 1)} for gpu in gpus()],
     }
 
 
 def code_revision() -> dict[str, Any]:
-    """Git revision of the package and whether files were changed since; in an image, the revision it was built from."""
+    """Return the package's git revision and whether tracked files differ from it.
+
+    Outside a git checkout, as in an image: the revision that the image was built from.
+    """
     here = Path(__file__).resolve().parent
     try:
         revision = _git(here, "rev-parse", "HEAD")
@@ -69,13 +59,3 @@ def code_revision() -> dict[str, Any]:
 def _git(folder: Path, *arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
     return done.stdout.strip()
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )

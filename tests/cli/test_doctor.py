@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import doctor, main
-from app.doctor import page, registry
+from app.doctor import checks_page, registry
 from app.doctor.context import DoctorContext
 from app.host.checks.check import Check, failed, passed, warned
 from app.host.probe.machine import ROOT
@@ -169,11 +169,11 @@ def test_a_crash_of_any_verb_is_explained(monkeypatch: pytest.MonkeyPatch, capsy
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert page.PAGE.read_text(encoding="utf-8") == page.page(), f"make it again: {page.COMMAND}"
+    assert checks_page.PAGE.read_text(encoding="utf-8") == checks_page.page(), f"generate it: {checks_page.COMMAND}"
 
 
 def test_the_page_lists_every_check_and_error(tmp_path: Path) -> None:
-    page.write(tmp_path / "checks.md")
+    checks_page.write(tmp_path / "checks.md")
     text = (tmp_path / "checks.md").read_text()
     for name in NAMES:
         assert f"{name} " in text

@@ -7,11 +7,13 @@ A step of a page is a fenced block. What it is, is in the line above it, which e
     in `PATH`, after `LINE`, add:
     in `PATH`, replace `LINE` with:
 
-A block of ```sh holds commands. LINE is a whole line without its indentation, and occurs once in the file.
+A block that is appended to a JSON file becomes the last element of the file's only list. A block of ```sh holds
+commands. LINE is a whole line without its indentation, and occurs once in the file.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -22,7 +24,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-COPIED = ("app", "tests", "pyproject.toml")
+COPIED = ("app", "docs", "tests", "pyproject.toml")
 BLOCK = re.compile(r"^(?P<intro>[^\n]*)\n\n?```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S)
 EDIT = re.compile(
     r"(?:(?P<create>[Cc]reate)|(?P<append>[Aa]ppend to)|[Ii]n) `(?P<path>[^`]+)`"
@@ -72,8 +74,14 @@ def make(edit: re.Match[str], body: str, path: Path) -> None:
     if body.startswith(("class ", "def ")):
         body = f"\n\n{body}"
     text = path.read_text(encoding="utf-8")
+    if edit["append"] and path.suffix == ".json":
+        document = json.loads(text)
+        (elements,) = [value for value in document.values() if isinstance(value, list)]
+        elements.append(json.loads(body))
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return
     if edit["append"]:
-        path.write_text(text + body, encoding="utf-8")
+        path.write_text(text + ("\n\n" if body.startswith("@") else "") + body, encoding="utf-8")
         return
     lines = text.splitlines(keepends=True)
     places = [i for i, line in enumerate(lines) if line.strip() == edit["line"].strip()]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from app.host.explain import explain
 from tests.conftest import ROOT
-from tests.docs.how_to import copy_of_checkout, follow
+from tests.docs.how_to import copy_of_checkout, follow, run
 from tests.finetune.small_bert import small_bert
 
 PAGES = ROOT / "docs" / "how-to"
@@ -37,6 +38,26 @@ def test_a_task_and_a_model_are_added(checkout: Path) -> None:
     runs = (checkout / "runs" / "counts").glob("*/run.json")
     scores = [json.loads(path.read_text())["scores"]["test"]["loss"] for path in sorted(runs)]
     assert len(scores) == 2 and abs(scores[0] - scores[1]) < 0.1, "both architectures learn it"
+
+
+def test_a_doctor_check_is_added(checkout: Path) -> None:
+    outputs = [output for _, output in follow(PAGES / "add-a-doctor-check.md", checkout)]
+    assert "3 passed" in outputs[0] and "temporary folder" in outputs[1]
+    document = json.loads(run("app doctor --quick --json || true", checkout))
+    (result,) = [r for r in document["results"] if r["name"] == "temporary folder"]
+    assert result["status"] in ("pass", "warn")
+    row = "| temporary folder (quick) | The temporary folder has room for compiled kernels. | nothing | 5 s |"
+    assert row in (checkout / "docs" / "checks.md").read_text(encoding="utf-8").splitlines()
+
+
+def test_a_known_error_is_added(checkout: Path) -> None:
+    assert explain("RuntimeError: received 0 items of ancdata") == [], "the page's example is not known yet"
+    outputs = dict(follow(PAGES / "add-a-known-error.md", checkout))
+    explained, *_, tested = outputs.values()
+    assert explained.startswith("too-many-open-files: The data loader's workers") and " passed" in tested
+    report = "tests/fixtures/errors/known/too-many-open-files.dataloader.txt"
+    assert run(f"app doctor explain {report}", checkout).startswith("too-many-open-files: ")
+    assert "| `too-many-open-files` |" in (checkout / "docs" / "checks.md").read_text(encoding="utf-8")
 
 
 def test_every_page_is_listed_and_followed() -> None:

@@ -14,16 +14,16 @@ from app.host.explain import catalogue
 from app.host.probe.machine import ROOT
 
 ADVICE = sorted({line for known in catalogue() for line in (*known.type, known.why)})
-SOURCES = [*(ROOT / "app" / "doctor").glob("*.py"), *(ROOT / "app" / "host").glob("*_checks.py")]
+SOURCES = [*(ROOT / "app" / "doctor").rglob("*.py"), *(ROOT / "app" / "host" / "checks").glob("*.py")]
 
 
-def said() -> list[str]:
-    """The catalogue's lines and the source of the checks, whose fixes stand in it."""
+def advice_texts() -> list[str]:
+    """Return the lines of the catalogue, and the source of the checks, which has their fixes."""
     return [*ADVICE, *(path.read_text(encoding="utf-8") for path in SOURCES)]
 
 
 def test_tasks_exist() -> None:
-    named = {m for text in said() for m in re.findall(r"\binvoke ([a-z]+)\b", text)}
+    named = {m for text in advice_texts() for m in re.findall(r"\binvoke ([a-z]+)\b", text)}
     assert named - {"app", "doctor"}, "the pattern finds nothing"
     assert named <= set(tasks.ns.task_names)
 
@@ -33,7 +33,9 @@ def test_verbs_exist() -> None:
     assert named <= set(VERBS)
 
 
-@pytest.mark.parametrize("override", sorted({o for text in said() for o in re.findall(r"\btrainer\.\w+=[\w.]+", text)}))
+@pytest.mark.parametrize(
+    "override", sorted({o for text in advice_texts() for o in re.findall(r"\btrainer\.\w+=[\w.]+", text)})
+)
 def test_overrides_are_accepted(override: str) -> None:
     if override.endswith("=..."):
         return
@@ -41,7 +43,7 @@ def test_overrides_are_accepted(override: str) -> None:
 
 
 def test_variables_are_read_somewhere() -> None:
-    named = {m for text in said() for m in re.findall(r"\bWORKSPACE_[A-Z_]+\b", text)}
+    named = {m for text in advice_texts() for m in re.findall(r"\bWORKSPACE_[A-Z_]+\b", text)}
     readers = [
         *(ROOT / "app").rglob("*.py"),
         ROOT / "compose.yaml",

@@ -1,4 +1,4 @@
-"""A process that dies or hangs costs one check, and the rest goes on in a new one."""
+"""A process that dies or hangs fails one check, and the others run in a new process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from app.doctor.isolated import run_isolated
 from app.host.checks.check import Answer, Check, passed
 
-# A stand-in for app.doctor.worker: what each name does when it is its turn.
+# Speaks the protocol of app.doctor.isolated_worker; a check's name tells what happens during it.
 WORKER = """
 import json, os, sys, time
 for name in sys.argv[1:]:
@@ -58,7 +58,7 @@ def test_a_process_that_aborts_fails_its_check_with_its_last_words(worker: list[
 
 def test_a_process_that_exits_fails_its_check(worker: list[str]) -> None:
     first, second = run_isolated([check("exit"), check("b")], worker)
-    assert (first.status, first.detail) == ("fail", "the process ended with code 3: it said nothing")
+    assert (first.status, first.detail) == ("fail", "the process ended with code 3: it printed nothing")
     assert second.status == "pass"
 
 
@@ -71,12 +71,12 @@ def test_a_check_that_hangs_is_ended(worker: list[str]) -> None:
 
 
 def test_what_a_start_file_prints_is_no_answer(worker: list[str]) -> None:
-    """A .pth file or a sitecustomize comes before the worker, and may write what is JSON by chance."""
+    """A .pth file or sitecustomize runs before the worker, and may print what happens to be JSON."""
     noise = "print('patched 3 modules\\n3\\n{}', flush=True)"
     noisy = [sys.executable, "-c", f"{noise}; exec(open({worker[1]!r}).read())"]
     assert [(r.name, r.status) for r in run_isolated([check("a"), check("b")], noisy)] == [("a", "pass"), ("b", "pass")]
     (lost,) = run_isolated([check("a")], [sys.executable, "-c", noise])
-    assert (lost.status, lost.detail) == ("fail", "the process ended with code 0: it said nothing")
+    assert (lost.status, lost.detail) == ("fail", "the process ended with code 0: it printed nothing")
 
 
 def test_a_process_that_does_not_start_is_tried_once() -> None:
@@ -86,10 +86,10 @@ def test_a_process_that_does_not_start_is_tried_once() -> None:
     assert (second.status, third.status) == ("skip", "skip")
 
 
-def test_the_real_worker_speaks_the_protocol_and_keeps_prints_apart(
+def test_the_real_worker_keeps_its_protocol_free_of_other_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without torch: a stand-in prints while it is imported and then breaks."""
+    """A module in place of torch prints while it is imported, and then raises."""
     (tmp_path / "torch.py").write_text(
         "print('a banner on standard output')\nraise OSError('libcudart.so.11.0: no such file')\n"
     )

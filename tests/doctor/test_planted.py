@@ -1,6 +1,6 @@
-"""Faults planted into this very environment, in a process of its own, are found and named.
+"""Faults planted into this environment, in a separate process, are found and named.
 
-Those that must import torch are slow. The container's own faults (64 MB of shared memory, a read-only cache, a user
+Tests that must import torch are slow. The container's own faults (64 MB of shared memory, a read-only cache, a user
 without rights) are in tests/images/test_doctor.py.
 """
 
@@ -28,7 +28,7 @@ needs_cudnn = pytest.mark.skipif(not CUDNN.exists(), reason="this environment's 
 
 
 def quick(*options: str, **env: str) -> dict[str, dict[str, Any]]:
-    """Results of `app doctor --quick --json` by name."""
+    """Return the results of `app doctor --quick --json` by name."""
     done = subprocess.run(
         [sys.executable, "-m", "app.cli", "doctor", "--quick", "--json", *options],
         cwd=ROOT,
@@ -40,8 +40,8 @@ def quick(*options: str, **env: str) -> dict[str, dict[str, Any]]:
     return {r["name"]: r for r in json.loads(done.stdout)["results"]}
 
 
-def apart(*names: str) -> dict[str, Result]:
-    """Results of the checks of these names in a process that inherits this one's environment variables."""
+def isolated(*names: str) -> dict[str, Result]:
+    """Return the results of these checks, run in a process with this one's environment variables."""
     return {r.name: r for r in run_isolated([c for c in ISOLATED if c.name in names])}
 
 
@@ -62,7 +62,7 @@ def test_a_second_cudnn_on_the_library_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("code", "text"), [(999, "Unknown Error"), (18, "Driver/library version mismatch")])
 def test_an_nvml_that_does_not_answer(code: int, text: str, tmp_path: Path) -> None:
-    compile_library(tmp_path / "libnvidia-ml.so.1", f"int nvmlInit_v2(void) {{ return {code}; }}")
+    compile_library(tmp_path / "libnvidia-ml.so.1", f"int nvmlInitWithFlags(unsigned flags) {{ return {code}; }}")
     found = quick(LD_LIBRARY_PATH=str(tmp_path))["NVML"]
     assert (found["status"], found["detail"]) == ("fail", f"Failed to initialize NVML: {text}")
 
@@ -70,7 +70,7 @@ def test_an_nvml_that_does_not_answer(code: int, text: str, tmp_path: Path) -> N
 def test_an_nvml_that_answers(tmp_path: Path) -> None:
     source = """
     #include <string.h>
-    int nvmlInit_v2(void) { return 0; }
+    int nvmlInitWithFlags(unsigned flags) { return 0; }
     int nvmlShutdown(void) { return 0; }
     int nvmlSystemGetDriverVersion(char *text, unsigned length) { strncpy(text, "535.104.05", length); return 0; }
     int nvmlDeviceGetCount_v2(unsigned *count) { *count = 3; return 0; }
@@ -99,7 +99,7 @@ def test_a_torch_before_the_locked_one(tmp_path: Path, monkeypatch: pytest.Monke
         f"import types\n__version__ = '2.4.0'\nversion = {namespace}(cuda=None)\n_C = {namespace}()\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = apart("PyTorch")["PyTorch"]
+    found = isolated("PyTorch")["PyTorch"]
     assert found.status == "fail"
     assert f"2.4.0 from {package / '__init__.py'}, not from {SITE}" in found.detail
     assert "PYTHONPATH" in found.fix
@@ -108,11 +108,11 @@ def test_a_torch_before_the_locked_one(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.slow
 @needs_cudnn
 def test_a_second_cudnn_that_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Preloaded as another package would: torch then computes with it, or with parts of both."""
+    """Preloaded, as another package would do: torch then computes with it, or with parts of both."""
     copy = tmp_path / "libcudnn.so.8"
     shutil.copy(CUDNN, copy)
     monkeypatch.setenv("LD_PRELOAD", str(copy))
-    found = apart("loaded libraries")["loaded libraries"]
+    found = isolated("loaded libraries")["loaded libraries"]
     assert found.status == "fail"
     assert str(copy) in found.detail
     assert str(CUDNN.parent) in found.detail
@@ -128,6 +128,6 @@ def test_numpy_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if subprocess.run(install, capture_output=True, timeout=200).returncode:
         pytest.skip("the package index does not answer")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = apart("numpy")["numpy"]
+    found = isolated("numpy")["numpy"]
     assert (found.status, found.detail) == ("fail", "RuntimeError: Numpy is not available")
     assert "numpy<2" in found.fix

@@ -1,4 +1,4 @@
-"""The doctor on a real card: every step happens on it, and every kernel agrees with float64 on the CPU."""
+"""The doctor on a real card: every step runs on it, and every kernel agrees with float64 on the CPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if not torch.cuda.is_available():
 from app.doctor.checks.devices import nvml  # noqa: E402
 from app.doctor.context import DoctorContext  # noqa: E402
 from app.doctor.isolated import run_isolated  # noqa: E402
-from app.doctor.nvidia import Nvidia  # noqa: E402
+from app.doctor.nvidia import NvidiaLibraries  # noqa: E402
 from app.doctor.registry import ISOLATED  # noqa: E402
 from app.host.checks.check import Result  # noqa: E402
 
@@ -53,6 +53,6 @@ def test_the_card_is_described(results: dict[str, Result]) -> None:
 def test_nvml_and_the_driver_answer() -> None:
     answer = nvml.look(DoctorContext())
     assert answer.status == "pass", answer
-    newest = Nvidia().driver_cuda()
+    newest = NvidiaLibraries().driver_cuda()
     assert newest is not None
     assert newest >= 11000

@@ -1,4 +1,4 @@
-"""What stands around torch: shared memory, caches, a second process, Jupyter, the hub."""
+"""Checks of the environment around torch: shared memory, caches, a second process, Jupyter, the model hub."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from app.doctor.context import DoctorContext, finding
+from app.doctor.context import DoctorContext, explained_failure
 from app.host.checks.check import Answer, check, failed, passed, skipped, warned
 from app.host.probe.machine import ROOT
 
 MIB = 2**20
-# A worker keeps two batches ready (prefetch_factor). Thirty-two images of 3 x 224 x 224 float32 are 18.4 MiB.
+# A worker keeps two batches ready (prefetch_factor). A batch of 32 images of 3 x 224 x 224 float32 is 18.4 MiB.
 PER_WORKER = 2 * 32 * 3 * 224 * 224 * 4
-WORKERS = 4  # what is looked at where the user names no number
-CACHES = {  # variable -> folder where it is unset
+WORKERS = 4  # checked for if the user gives no number
+CACHES = {  # variable -> the folder that is used if it is unset
     "WORKSPACE_CACHE": "~/.cache/gpu-workspace",
     "HF_HOME": "~/.cache/huggingface",
-    "TORCHINDUCTOR_CACHE_DIR": "",  # torch takes a folder under the temporary one
+    "TORCHINDUCTOR_CACHE_DIR": "",  # a folder in the temporary one
     "TRITON_CACHE_DIR": "~/.triton/cache",
     "CUDA_CACHE_PATH": "~/.nv/ComputeCache",
 }
@@ -30,30 +30,30 @@ HUB = "https://huggingface.co"
 
 @check("shared memory", needs="/dev/shm", quick=True, source="https://github.com/pytorch/pytorch/issues/5040")
 def shared_memory(context: DoctorContext) -> Answer:
-    """/dev/shm has room for what data loader workers hand over."""
+    """/dev/shm has room for the batches that data loader workers hand over."""
     free = context.world.free_bytes("/dev/shm") if context.world.exists("/dev/shm") else None
     if free is None:
         return skipped("no /dev/shm on this system")
     workers = WORKERS if context.workers is None else context.workers
-    said = f"{free / MIB:.0f} MiB free in /dev/shm, {workers} workers want {workers * PER_WORKER / MIB:.0f} MiB"
+    detail = f"{free / MIB:.0f} MiB free in /dev/shm, {workers} workers want {workers * PER_WORKER / MIB:.0f} MiB"
     if free < workers * PER_WORKER:
-        judge = warned if context.workers is None else failed  # nobody said that there would be workers
-        return judge(
-            said, "start the container with `--shm-size=8g` or `--ipc=host`, or train with `trainer.workers=0`"
+        answer = warned if context.workers is None else failed  # the user may train without workers
+        return answer(
+            detail, "start the container with `--shm-size=8g` or `--ipc=host`, or train with `trainer.workers=0`"
         )
-    return passed(said)
+    return passed(detail)
 
 
 @check("caches", quick=True, source="docker/entrypoint.sh")
 def caches(context: DoctorContext) -> Answer:
-    """Every cache folder, or the folder where it would be made, can be written by this user."""
+    """This user can write to every cache folder, or to the folder in which it would be made."""
     places = {name: context.world.env.get(name) or default for name, default in CACHES.items()}
     for name, place in places.items():
         folder = Path(place or tempfile.gettempdir()).expanduser()
         while not folder.exists():
             folder = folder.parent
         try:
-            with tempfile.TemporaryFile(dir=folder):  # has no name, leaves nothing
+            with tempfile.TemporaryFile(dir=folder):  # a file without a name: nothing stays behind
                 pass
         except OSError as error:
             return failed(
@@ -69,20 +69,20 @@ def _user() -> str:
 
 @check("all-reduce", limit=60, source="https://pytorch.org/docs/2.0/distributed.html")
 def all_reduce(context: DoctorContext) -> Answer:
-    """Two processes add up a tensor, through NCCL on two GPUs and gloo elsewhere."""
-    return _process([sys.executable, "-m", "app.doctor.collective"], 55)
+    """Two processes sum a tensor, with NCCL if there are two GPUs, else with gloo."""
+    return _run([sys.executable, "-m", "app.doctor.collective"], 55)
 
 
 @check("Jupyter", needs="ipykernel", limit=40, source="https://jupyter-client.readthedocs.io/")
 def jupyter(context: DoctorContext) -> Answer:
-    """A Jupyter kernel starts, computes and ends."""
+    """A Jupyter kernel starts, computes and stops."""
     if not context.world.glob(f"{context.site}/ipykernel"):
         return skipped("no ipykernel here: the runtime image has no Jupyter")
-    return _process([sys.executable, "-m", "app.doctor.notebook"], 35)
+    return _run([sys.executable, "-m", "app.doctor.notebook"], 35)
 
 
-def _process(argv: list[str], limit: float) -> Answer:
-    """Run a part of the doctor as a process of its own: its last line is the detail, its errors are the finding."""
+def _run(argv: list[str], limit: float) -> Answer:
+    """Run a command; return its last line if it succeeds, else the failure in its standard error."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     try:
         done = subprocess.run(
@@ -91,7 +91,7 @@ def _process(argv: list[str], limit: float) -> Answer:
     except subprocess.TimeoutExpired:
         return failed(f"no answer within {limit:g} s", "look at the machine's load, then try again")
     if done.returncode:
-        return finding(
+        return explained_failure(
             done.stderr.strip()[-2000:] or f"exit code {done.returncode}", "`app doctor explain` with the text"
         )
     return passed(done.stdout.strip().splitlines()[-1])
@@ -99,7 +99,7 @@ def _process(argv: list[str], limit: float) -> Answer:
 
 @check("hub", limit=8, source="https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables")
 def hub(context: DoctorContext) -> Answer:
-    """The model hub can be reached, or is not wanted."""
+    """The model hub can be reached, or HF_HUB_OFFLINE says that it is not needed."""
     env = context.world.env
     home = Path(env.get("HF_HOME") or CACHES["HF_HOME"]).expanduser()
     cached = len(context.world.glob(f"{home}/hub/models--*")) + len(context.world.glob(f"{home}/hub/datasets--*"))
@@ -111,13 +111,10 @@ def hub(context: DoctorContext) -> Answer:
         with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=4):
             return passed(f"{address} answers; {have}")
     except urllib.error.HTTPError:
-        return passed(f"{address} answers; {have}")  # any answer is one
+        return passed(f"{address} answers; {have}")  # any status shows that it can be reached
     except OSError as error:
         reason = str(getattr(error, "reason", error))
         return warned(
             f"{address} cannot be reached ({reason}); {have}",
-            "set HTTPS_PROXY or WORKSPACE_CA_BUNDLE, or HF_HUB_OFFLINE=1 where there is no network",
+            "set HTTPS_PROXY or WORKSPACE_CA_BUNDLE, or HF_HUB_OFFLINE=1 if there is no network",
         )
-
-
-CHECKS = (shared_memory, caches, all_reduce, jupyter, hub)

@@ -1,9 +1,8 @@
-"""The installed packages against the lock.
+"""Checks of the installed packages against the lock files.
 
-What "by hash" means for a package that is installed: the installer checked each wheel against the lock's hashes and
-then threw the wheel away. What is left of it are the stamp, which names the locks by their SHA-256, and each package's
-own RECORD, which lists size and SHA-256 of every file. So the chain is: locks -> stamp -> name and version -> RECORD
--> files. Two checks hold it: `packages` the first half, `files` the second.
+The installer compared each wheel with the lock's hash and kept no wheel. What stays are the stamp `.workspace-lock`,
+with the SHA-256 of the lock files, and each package's RECORD, with size and SHA-256 of every file. So the chain is:
+lock files -> stamp -> name and version -> RECORD -> files. `packages` checks its first half, `files` the second.
 """
 
 from __future__ import annotations
@@ -17,34 +16,34 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-from app.doctor.context import DoctorContext
+from app.doctor.context import REINSTALL, DoctorContext
 from app.host.backends.lockfiles import blocks, lock_hash
 from app.host.checks.check import Answer, check, failed, passed, skipped, warned
 from app.host.variants import DEFAULT_INDEX, TORCH, VARIANTS
 
-REINSTALL = "put the locked packages back: `invoke clean`, then `invoke up`"
-# Hashed as well as measured: what a run computes with. All files of every package are measured.
+# Every file's size is compared; the SHA-256 only of the packages that a run computes with, and only up to a size: the
+# files above it are 1.4 GB, four seconds of hashing.
 HASHED = ("torch", "numpy")
-HASHED_TO = 2_000_000  # bytes; the libraries above it are 1.4 GB, four seconds of hashing, and change with their size
-SHOWN = 4
+HASHED_TO = 2_000_000  # bytes
+SHOWN = 4  # names in a message
 
 
-def name_of(text: str) -> str:
-    """A package's name as the index normalises it (PEP 503)."""
+def normalized_name(text: str) -> str:
+    """Return a package's name as the package index normalizes it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", text).lower()
 
 
-def installed(site: Path) -> dict[str, tuple[str, Path]]:
-    """Name -> (version, metadata folder) of everything in a site-packages folder."""
+def installed_packages(site: Path) -> dict[str, tuple[str, Path]]:
+    """Return the version and metadata folder of every package in a site-packages folder, by name."""
     found = {}
     for folder in site.glob("*.dist-info"):
         name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
-        found[name_of(name)] = (version, folder)
+        found[normalized_name(name)] = (version, folder)
     return found
 
 
-def locked(text: str) -> dict[str, str]:
-    """Name -> version of what a lock file asks for on this Python and system."""
+def locked_versions(text: str) -> dict[str, str]:
+    """Return the versions that a lock file names for this Python and system, by package."""
     from packaging.requirements import Requirement
 
     wanted: dict[str, str] = {}
@@ -57,23 +56,24 @@ def locked(text: str) -> dict[str, str]:
                 version = unquote(requirement.url.rsplit("/", 1)[1]).split("-")[1]
             else:
                 version = str(requirement.specifier).removeprefix("==")
-            wanted[name_of(requirement.name)] = version
+            wanted[normalized_name(requirement.name)] = version
     return wanted
 
 
 def _variant(context: DoctorContext, have: dict[str, tuple[str, Path]]) -> str:
-    """The variant of this environment: as it says itself, as its stamp says, else by the installed torch."""
+    """Return the variant by WORKSPACE_VARIANT, else the stamp, else the installed torch; empty if torch is of none."""
     if context.variant:
         return context.variant.name
     if stamp := _stamp(context):
         return str(stamp.get("variant"))
     version = have["torch"][0] if "torch" in have else ""
     number, _, local = version.partition("+")
-    # The build of the package index is the CUDA 11.7 one and does not say so in its version.
+    # The package index's build is the one for CUDA 11.7, and its version has no suffix.
     return (local or DEFAULT_INDEX) if number == TORCH else ""
 
 
 def _stamp(context: DoctorContext) -> dict[str, str]:
+    """Return what the installer wrote of the lock files; empty if there is no stamp."""
     try:
         stamp = json.loads((context.prefix / ".workspace-lock").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -83,16 +83,16 @@ def _stamp(context: DoctorContext) -> dict[str, str]:
 
 @check("packages", needs="the lock files", quick=True, limit=10, source="docker/locks")
 def packages(context: DoctorContext) -> Answer:
-    """Every locked package is installed in the locked version, from the locks that are here."""
+    """Every locked package is installed in its locked version, and the locks have not changed since."""
     if context.locks is None:
         return skipped("no lock files here")
-    have = installed(context.site)
+    have = installed_packages(context.site)
     variant = _variant(context, have)
     if variant not in VARIANTS:
         torch = f"torch {have['torch'][0]}" if "torch" in have else "an environment without torch"
         return warned(f"{torch} is of no variant of the workspace", "`invoke up` makes the locked environment")
     wheels, runtime, dev = (
-        locked((context.locks / name).read_text(encoding="utf-8"))
+        locked_versions((context.locks / name).read_text(encoding="utf-8"))
         for name in (f"torch-{variant}.txt", "runtime.txt", "dev.txt")
     )
     needed = {**wheels, **runtime}
@@ -103,9 +103,9 @@ def packages(context: DoctorContext) -> Answer:
         if name in have and have[name][0] != version
     ]
     if missing or moved:
-        said = [f"moved: {_some(moved)}"] if moved else []
-        said += [f"missing: {_some(missing)}"] if missing else []
-        return failed("; ".join(said), REINSTALL)
+        parts = [f"moved: {_first(moved)}"] if moved else []
+        parts += [f"missing: {_first(missing)}"] if missing else []
+        return failed("; ".join(parts), REINSTALL)
     stamp = _stamp(context)
     if stamp and stamp.get("lock") not in (
         lock_hash(context.locks, variant, True),
@@ -118,17 +118,17 @@ def packages(context: DoctorContext) -> Answer:
     return passed(f"{len(needed) + len(both)} packages as locked for {variant}{extra}")
 
 
-def _some(names: list[str]) -> str:
+def _first(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
 @check("files", limit=60, source="https://packaging.python.org/en/latest/specifications/recording-installed-packages/")
 def files(context: DoctorContext) -> Answer:
-    """Every installed file is as its package's RECORD says: by size, those of torch and numpy by SHA-256 as well."""
+    """Every installed file has the size in its package's RECORD, and the files of torch and numpy the SHA-256."""
     count = hashed = 0
     changed: list[str] = []
-    for name, (_, folder) in sorted(installed(context.site).items()):
+    for name, (_, folder) in sorted(installed_packages(context.site).items()):
         for path, size, digest in _record(folder):
             count += 1
             try:
@@ -143,14 +143,14 @@ def files(context: DoctorContext) -> Answer:
                 if _sha256(path) != digest:
                     changed.append(f"{name}: {path} has another SHA-256")
     if changed:
-        return failed(f"{len(changed)} of {count} files differ: {_some(changed)}", REINSTALL)
+        return failed(f"{len(changed)} of {count} files differ: {_first(changed)}", REINSTALL)
     return passed(f"{count} files have their size, {hashed} of {' and '.join(HASHED)} their SHA-256")
 
 
 def _record(folder: Path) -> Iterator[tuple[Path, int, str]]:
-    """(path, bytes, SHA-256 in base64) of a package's files.
+    """Yield path, bytes and SHA-256 (in base64) of a package's files.
 
-    Without those that are rewritten on purpose: scripts in bin/, and bytecode.
+    Without the files that installers rewrite: scripts in bin/, and bytecode.
     """
     try:
         text = (folder / "RECORD").read_text(encoding="utf-8")
@@ -165,6 +165,3 @@ def _record(folder: Path) -> Iterator[tuple[Path, int, str]]:
 
 def _sha256(path: Path) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
-
-
-CHECKS = (packages, files)

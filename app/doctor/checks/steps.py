@@ -1,45 +1,44 @@
-"""The ten steps from the hardware to released memory, each one visible line. They run in order, in one process."""
+"""The ten steps from the hardware to released memory, each a line of the report. They run in order, in one process."""
 
 from __future__ import annotations
 
-import os
-import re
-
-from app.doctor.checks.libraries import loaded
-from app.doctor.context import DoctorContext, guarded, runs_on
-from app.doctor.nvidia import dotted
+from app.doctor.checks.libraries import library_paths
+from app.doctor.context import REINSTALL, DoctorContext, catch_errors, runs_on
+from app.doctor.nvidia import cuda_release
+from app.hardware.cpu import cpu_name, usable_cores
+from app.hardware.nvml import NvmlError
 from app.host.checks.check import Answer, check, failed, passed, skipped, warned
+from app.host.probe.gpus import kernel_driver
 from app.host.variants import TORCH, VARIANTS, Variant
 
 SIZE = 512  # of the square matrices that steps 7 to 9 multiply: milliseconds on a CPU
-TOLERANCE = 1e-4  # float32 with 512 products an entry; TF32, which torch leaves off for matmul, would give 1e-3
-REINSTALL = "put the locked packages back: `invoke clean` then `invoke up`"
+TOLERANCE = 1e-4  # of float32 for sums of 512 products; TF32, off by default for matmul, would give 1e-3
+MIB = 2**20
 GIB = 2**30
 
 
 def _cpu(context: DoctorContext) -> str:
-    model = re.search(r"^model name\s*:\s*(.+)$", context.world.read("/proc/cpuinfo") or "", re.M)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"{cores} x {' '.join(model[1].split())}" if model else f"{cores} CPU cores"
+    return f"{usable_cores()} x {cpu_name(context.world.read('/proc/cpuinfo') or '')}"
 
 
 @check("hardware", step=1, limit=60, source="https://github.com/NVIDIA/nvidia-docker/issues/1730")
-@guarded("look at `nvidia-smi`")
+@catch_errors("look at `nvidia-smi`")
 def hardware(context: DoctorContext) -> Answer:
-    """The processor and the GPUs: those that were handed to this process, and those that CUDA shows."""
-    cards = context.probe.cards()
+    """CUDA shows the GPUs that this process was given. Also names the processor."""
+    cards = context.probe.gpus()
     if cards:
-        said = ", ".join(f"{c.name} ({c.total / GIB:.0f} GiB)" for c in cards)
-        return passed(f"{_cpu(context)}; {said}")
+        names = ", ".join(f"{c.name} ({c.memory / GIB:.0f} GiB)" for c in cards)
+        return passed(f"{_cpu(context)}; {names}")
     visible = context.world.env.get("CUDA_VISIBLE_DEVICES")
-    if context.nodes and visible in ("", "-1", "NoDevFiles"):
+    if context.gpu_nodes and visible in ("", "-1", "NoDevFiles"):
         return passed(f"{_cpu(context)}; the GPUs are hidden by CUDA_VISIBLE_DEVICES={visible}")
-    if context.nodes and context.probe.build().cuda is None:
+    if context.gpu_nodes and context.probe.build().cuda is None:
         return passed(f"{_cpu(context)}; there is a GPU, and this torch has no CUDA")
-    if context.nodes:
+    if context.gpu_nodes:
+        reason = context.probe.cuda_error() or "it gives no reason"
         return failed(
-            f"{context.nodes[0]} is here and CUDA shows no card: {context.probe.why_no_cuda() or 'it gives no reason'}",
-            "`nvidia-smi` here and on the host; where only the host's works: `invoke down` then `invoke up`",
+            f"{context.gpu_nodes[0]} is here and CUDA shows no card: {reason}",
+            "`nvidia-smi` here and on the host; if only the host's works: `invoke down`, then `invoke up`",
         )
     return passed(f"{_cpu(context)}; no NVIDIA GPU")
 
@@ -51,60 +50,63 @@ def hardware(context: DoctorContext) -> Answer:
     source="https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html",
 )
 def driver(context: DoctorContext) -> Answer:
-    """The NVIDIA driver as loaded, library and kernel module, against what this torch's CUDA needs."""
-    module = re.search(r"Kernel Module.*?\s(\d+\.\d[\d.]*)", context.world.read("/proc/driver/nvidia/version") or "")
-    nvml = context.nvidia.nvml()
-    library = nvml.driver or (module[1] if module else "")
+    """The loaded NVIDIA driver is new enough for torch's CUDA, and its library and kernel module have one version."""
+    module = kernel_driver(context.world)
+    try:
+        library = context.nvidia.driver().version
+    except NvmlError:
+        library = module or ""
     if not library:
         return skipped("no NVIDIA driver here")
     wsl = "microsoft" in (context.world.read("/proc/version") or "").lower()
-    if module and nvml.driver and module[1] != nvml.driver and not wsl:
+    if module and module != library and not wsl:
         return failed(
-            f"the driver's library is {nvml.driver} and its kernel module is {module[1]}",
-            "reboot the host, then make the container anew: `invoke down` and `invoke up`",
+            f"the driver's library is {library} and its kernel module is {module}",
+            "reboot the host, then make a new container: `invoke down`, then `invoke up`",
         )
     build = context.probe.build()
-    row = _row(build.cuda)
-    if row is None or row.drivers is None:
+    variant = _variant_of(build.cuda)
+    if variant is None or variant.drivers is None:
         return passed(
             f"{library}; this torch {'has no CUDA' if build.cuda is None else f'is built for CUDA {build.cuda}'}"
         )
-    if not row.drivers.runs(library, wsl=wsl):
-        floor = row.drivers.floor_windows if wsl else row.drivers.floor
-        return failed(f"{library} is too old: CUDA {row.cuda} needs {floor} or later", "update the host's driver")
-    how = "native" if row.drivers.is_native(library, wsl=wsl) else "by minor-version compatibility"
-    return passed(f"{library}, {how} for CUDA {row.cuda}")
+    if not variant.drivers.runs(library, wsl=wsl):
+        floor = variant.drivers.floor_windows if wsl else variant.drivers.floor
+        return failed(f"{library} is too old: CUDA {variant.cuda} needs {floor} or later", "update the host's driver")
+    how = "native" if variant.drivers.is_native(library, wsl=wsl) else "by minor-version compatibility"
+    return passed(f"{library}, {how} for CUDA {variant.cuda}")
 
 
-def _row(cuda: str | None) -> Variant | None:
+def _variant_of(cuda: str | None) -> Variant | None:
+    """Return the variant for a CUDA version; None for a version that no variant has."""
     return next((v for v in VARIANTS.values() if cuda and v.cuda == cuda), None)
 
 
 @check("CUDA", needs="a torch with CUDA", step=3, limit=30, source="app/host/variants.py")
-@guarded(REINSTALL)
+@catch_errors(REINSTALL)
 def cuda(context: DoctorContext) -> Answer:
-    """The CUDA runtime as loaded, against the one torch was built with and the one the driver knows."""
+    """The loaded CUDA runtime is the one torch was built with. Also names the newest that the driver supports."""
     built = context.probe.build().cuda
     if built is None:
         return skipped("this torch has no CUDA")
-    files = [path for path in loaded(context.world.read("/proc/self/maps") or "") if "/libcudart" in path]
-    where = files[0] if files else "torch itself"  # linked in
+    files = [path for path in library_paths(context.world.read("/proc/self/maps") or "") if "/libcudart" in path]
+    file = files[0] if files else "torch itself"  # linked in
     number = context.nvidia.runtime_cuda(files[0]) if files else None
-    if number and dotted(number) != built:
+    if number and cuda_release(number) != built:
         return failed(
-            f"torch is built for CUDA {built}, and {where} is {dotted(number)}",
+            f"torch is built for CUDA {built}, and {file} is {cuda_release(number)}",
             "take the folder with the other libcudart out of LD_LIBRARY_PATH or LD_PRELOAD",
         )
     newest = context.nvidia.driver_cuda()
-    runtime = f"runtime {dotted(number)}" if number else "runtime not started"
-    driver = f"driver up to {dotted(newest)}" if newest else "no driver"
-    return passed(f"built for {built}, {runtime} from {where}, {driver}")
+    runtime = f"runtime {cuda_release(number)}" if number else "runtime not started"
+    driver = f"driver up to {cuda_release(newest)}" if newest else "no driver"
+    return passed(f"built for {built}, {runtime} from {file}, {driver}")
 
 
 @check("cuDNN", needs="a torch with CUDA", step=4, limit=30, source="https://github.com/pytorch/pytorch/issues/80637")
-@guarded("take the folder with the other libcudnn out of LD_LIBRARY_PATH or LD_PRELOAD")
+@catch_errors("take the folder with the other libcudnn out of LD_LIBRARY_PATH or LD_PRELOAD")
 def cudnn(context: DoctorContext) -> Answer:
-    """cuDNN as loaded, against the one torch was compiled with: the same major number, and not older."""
+    """The loaded cuDNN has the major version that torch was compiled against, and is not older."""
     pair = context.probe.cudnn()
     if pair is None:
         return skipped("this torch has no cuDNN")
@@ -118,37 +120,37 @@ def cudnn(context: DoctorContext) -> Answer:
 
 
 def _release(packed: int) -> tuple[int, int]:
-    """(major, minor) of cuDNN's number: 8700 is 8.7.0, and from 9 on 91002 is 9.10.2."""
+    """Return (major, minor) of a packed cuDNN version: 8700 is 8.7.0, and from 9 on 91002 is 9.10.2."""
     base = 10000 if packed >= 90000 else 1000
     return packed // base, packed % base // 100
 
 
 @check("PyTorch", step=5, limit=60, source="app/host/variants.py")
-@guarded(REINSTALL)
+@catch_errors(REINSTALL)
 def pytorch(context: DoctorContext) -> Answer:
-    """PyTorch as loaded: the version that this environment was made with, from the file that belongs to it."""
+    """The loaded PyTorch is this environment's, in its version and from its folder."""
     build = context.probe.build()
-    said = f"{build.version} from {build.file}"
+    detail = f"{build.version} from {build.file}"
     if not build.file.startswith(str(context.site)):
-        return failed(f"{said}, not from {context.site}", "take the folder before it out of PYTHONPATH")
+        return failed(f"{detail}, not from {context.site}", "take the folder before it out of PYTHONPATH")
     if context.variant and build.version not in (context.variant.torch, TORCH):
-        return failed(f"{said}; this environment is {context.variant.torch}", REINSTALL)
+        return failed(f"{detail}; this environment is {context.variant.torch}", REINSTALL)
     if context.variant is None and not build.version.startswith(f"{TORCH}+"):
-        return warned(f"{said}; the workspace is made for {TORCH}", "`invoke up` makes the locked environment")
-    return passed(said)
+        return warned(f"{detail}; the workspace is made for {TORCH}", "`invoke up` makes the locked environment")
+    return passed(detail)
 
 
 @check("device", step=6, limit=30, source="https://docs.nvidia.com/cuda/ada-compatibility-guide/")
-@guarded("look at `nvidia-smi`")
+@catch_errors("look at `nvidia-smi`")
 def device(context: DoctorContext) -> Answer:
-    """The device that work goes to: the first card that torch has code for, else the CPU."""
-    cards = context.probe.cards()
+    """torch has code for a card, if there is one. The steps below use the first such card, else the CPU."""
+    cards = context.probe.gpus()
     if not cards:
         return passed("cpu")
     build = context.probe.build()
     without = [c for c in cards if not runs_on(build.archs, c.capability)]
     if len(without) == len(cards):
-        have = ", ".join(f"{c.name} (sm_{c.capability[0]}{c.capability[1]})" for c in cards)
+        have = ", ".join(f"{c.name} ({c.architecture})" for c in cards)
         return failed(
             f"cpu: torch {build.version} has code for {' '.join(build.archs)}, none for {have}",
             "`invoke doctor` on the host names the variant that has it, if one does",
@@ -157,28 +159,28 @@ def device(context: DoctorContext) -> Answer:
 
 
 @check("place tensors", step=7, limit=60)
-@guarded("look at `nvidia-smi`: is another program using the card?")
+@catch_errors("look at `nvidia-smi`: is another program using the card?")
 def place(context: DoctorContext) -> Answer:
-    """Tensors go to the device and come back bit for bit."""
-    where = context.device
-    if not context.probe.place(where, SIZE):
-        return failed(f"tensors came back from {where} changed", "this is broken hardware or driver: try another card")
-    return passed(f"two {SIZE} x {SIZE} matrices on {where} and back")
+    """Tensors copied to the device come back bit for bit."""
+    device = context.device
+    if not context.probe.place(device, SIZE):
+        return failed(f"tensors came back from {device} changed", "this is broken hardware or driver: try another card")
+    return passed(f"two {SIZE} x {SIZE} matrices on {device} and back")
 
 
 @check("run kernels", step=8, limit=60)
-@guarded("`app doctor explain` with the text")
+@catch_errors("`app doctor explain` with the text")
 def run_kernels(context: DoctorContext) -> Answer:
-    """A real matrix multiplication runs on the device."""
+    """A matrix multiplication runs on the device."""
     first, again = context.probe.multiply()
     return passed(f"{SIZE} x {SIZE} matmul: {first * 1e3:.1f} ms at first, then {again * 1e3:.2f} ms")
 
 
 @check("collect results", step=9, limit=30)
-@guarded("`app doctor explain` with the text")
+@catch_errors("`app doctor explain` with the text")
 def collect(context: DoctorContext) -> Answer:
-    """The result comes back and agrees with float64 on the CPU."""
-    error = context.probe.collect()
+    """The product comes back and agrees with float64 on the CPU."""
+    error = context.probe.product_error()
     if not error <= TOLERANCE:
         return failed(
             f"the product is off by {error:.1e}, relative; float32 allows {TOLERANCE:.0e}",
@@ -188,15 +190,12 @@ def collect(context: DoctorContext) -> Answer:
 
 
 @check("free memory", step=10, limit=30)
-@guarded("`app doctor explain` with the text")
+@catch_errors("`app doctor explain` with the text")
 def free(context: DoctorContext) -> Answer:
-    """The memory that the steps took is released again."""
-    held = context.probe.release()
-    mib = 2**20
-    said = f"{held.during / mib:.0f} MiB were held, {held.after / mib:.0f} MiB now; {held.free / GIB:.1f} GiB free"
-    if held.after > held.before:
-        return failed(said, "something keeps tensors alive: report it with this line")
-    return passed(said)
-
-
-CHECKS = (hardware, driver, cuda, cudnn, pytorch, device, place, run_kernels, collect, free)
+    """The memory that the steps took is released."""
+    memory = context.probe.release()
+    held, left = f"{memory.during / MIB:.0f} MiB were held", f"{memory.after / MIB:.0f} MiB now"
+    detail = f"{held}, {left}; {memory.free / GIB:.1f} GiB free"
+    if memory.after > memory.before:
+        return failed(detail, "something keeps tensors alive: report it with this line")
+    return passed(detail)

@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 
 from app.errors import ConfigError, Problem
+from app.hardware.cpu import BF16_FLAGS, bf16_instructions, cpu_flags
 from app.schema import Recipe
 
 Word = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
-BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # flags of /proc/cpuinfo; without one, bf16 on a CPU is emulated
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def choose(
 
     Raises ConfigError for a precision that the hardware would emulate.
     """
-    fast_bf16 = capability >= (8, 0) if accelerator == "cuda" else any(flag in cpu_flags for flag in BF16_INSTRUCTIONS)
+    fast_bf16 = capability >= (8, 0) if accelerator == "cuda" else bf16_instructions(cpu_flags) is not None
     fast_tf32 = accelerator == "cuda" and capability >= (8, 0)
     if word == "auto":
         return Precision("bf16" if fast_bf16 else "fp32")
@@ -48,7 +48,7 @@ def choose(
         lacks = (
             "has none of the instructions for bf16"
             if accelerator == "cuda"
-            else f"has neither {' nor '.join(BF16_INSTRUCTIONS)}"
+            else f"has neither {' nor '.join(BF16_FLAGS)}"
         )
         raise ConfigError(
             Problem(f"trainer.precision: bf16 would be slower than fp32: {name} {lacks}", "say trainer.precision=auto")
@@ -63,16 +63,6 @@ def choose(
     if word == "fp16" and accelerator == "cpu":
         raise ConfigError(Problem("trainer.precision: torch trains in fp16 on GPUs only", "say trainer.precision=auto"))
     return Precision(word)
-
-
-def cpu_flags() -> frozenset[str]:
-    """Instruction sets of this processor, as Linux names them; empty elsewhere."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123  # not a path that could be another
-            lines = [line for line in file if line.startswith("flags")]
-    except OSError:
-        return frozenset()
-    return frozenset(lines[0].split(":", 1)[1].split()) if lines else frozenset()
 
 
 def accelerator_of(recipe: Recipe) -> Literal["cpu", "cuda"]:

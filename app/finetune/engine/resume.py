@@ -15,7 +15,8 @@ from app import fileio
 from app.config import fingerprint, resolved, to_yaml
 from app.errors import ConfigError, DataError, Problem, RunError
 from app.finetune.tasks.base import Splits
-from app.runs import checkpoints, manifest, records
+from app.hardware.versions import package_versions
+from app.runs import checkpoints, records
 from app.runs.folder import Run
 from app.schema import Recipe
 
@@ -72,7 +73,7 @@ def restart(run: Run, overrides: Sequence[str]) -> Restart:
     if written.get("finished") and fingerprint(recipe) == written["recipe_sha256"]:
         fix = f"see `app evaluate {run.path}`, or give a longer trainer.max_epochs"
         raise RunError(Problem("the run is finished: there is nothing to resume", fix, str(run.path)))
-    for package, version in manifest.versions().items():
+    for package, version in package_versions().items():
         before = written["versions"].get(package)
         if before != version:
             print(f"warning: {package} was {before} and is {version}: bits may differ", file=sys.stderr)

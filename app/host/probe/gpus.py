@@ -72,7 +72,7 @@ class Gpus:
 
 def detect_gpus(world: World) -> Gpus:
     """Ask nvidia-smi for the cards, the kernel for its module and the bus for what is plugged in."""
-    kernel = _kernel_driver(world)
+    kernel = kernel_driver(world)
     pci = _on_the_bus(world)
     tool = world.which("nvidia-smi") or (_WSL_TOOL if world.exists(_WSL_TOOL) else None)
     if tool is None:
@@ -125,7 +125,8 @@ def _card(row: dict[str, str]) -> Gpu:
     )
 
 
-def _kernel_driver(world: World) -> str | None:
+def kernel_driver(world: World) -> str | None:
+    """Return the version of the loaded kernel module of the driver; None if none is loaded."""
     match = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", world.read("/proc/driver/nvidia/version") or "")
     return match[1] if match else None
 

@@ -42,7 +42,7 @@ def folders(tmp_path: Path) -> dict[str, str]:
 def test_caches_may_not_exist_yet_but_must_be_makeable(folders: dict[str, str], tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     assert caches.look(context(env=folders)).status == "pass"
-    assert sorted(tmp_path.rglob("*")) == before  # nothing is left behind
+    assert sorted(tmp_path.rglob("*")) == before  # no file stays
 
 
 def test_a_cache_that_cannot_be_written_is_named(folders: dict[str, str], tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_offline_by_choice_asks_nobody() -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_add_up() -> None:
+def test_two_processes_sum_a_tensor() -> None:
     answer = all_reduce.look(context())
     assert (answer.status, "2 processes: 4 MiB added up" in answer.detail) == ("pass", True), answer
 
@@ -109,10 +109,10 @@ def test_an_image_without_jupyter_skips() -> None:
 
 def test_a_process_that_fails_is_explained() -> None:
     code = 'import sys; sys.exit("ncclSystemError: System call (e.g. socket, malloc) or external library call failed")'
-    answer = environment._process([sys.executable, "-c", code], 30)
+    answer = environment._run([sys.executable, "-c", code], 30)
     assert (answer.status, "(nccl-system-error)" in answer.fix) == ("fail", True)
 
 
 def test_a_process_that_hangs_is_ended() -> None:
-    answer = environment._process([sys.executable, "-c", "import time; time.sleep(60)"], 0.5)
+    answer = environment._run([sys.executable, "-c", "import time; time.sleep(60)"], 0.5)
     assert (answer.status, answer.detail) == ("fail", "no answer within 0.5 s")

@@ -1,8 +1,8 @@
-"""Two of a kind, parts of two, and foreign ones are found and named."""
+"""A library that is loaded twice, in parts of two versions, or from another place is found and named."""
 
 from __future__ import annotations
 
-from app.doctor.checks.libraries import by_kind, libraries, library_path, loaded, numpy
+from app.doctor.checks.libraries import cuda_libraries, libraries, library_path, library_paths, numpy
 from tests.doctor.fake_context import CUDNN, SITE, FakeProbe, context, maps
 
 WHEEL = [
@@ -14,30 +14,32 @@ SYSTEM = "/usr/lib/x86_64-linux-gnu/"
 
 
 def test_maps_are_read_once_each_and_only_libraries() -> None:
-    assert loaded(maps(*WHEEL)) == WHEEL
+    assert library_paths(maps(*WHEEL)) == WHEEL
 
 
 def test_a_name_with_a_hash_is_the_same_library() -> None:
-    kinds = by_kind(["/a/libcudart-d0da41ae.so.11.0", "/b/libcudart.so.11.0", "/c/libcublasLt.so.11", "/d/libm.so.6"])
+    kinds = cuda_libraries(
+        ["/a/libcudart-d0da41ae.so.11.0", "/b/libcudart.so.11.0", "/c/libcublasLt.so.11", "/d/libm.so.6"]
+    )
     assert {name: len(paths) for name, paths in kinds.items()} == {"libcudart": 2, "libcublasLt": 1}
 
 
 def test_wsl_loads_libcuda_in_two_pieces() -> None:
-    assert by_kind(["/usr/lib/wsl/lib/libcuda.so.1", "/usr/lib/wsl/drivers/nv_dispi/libcuda.so.1.1"]) == {
+    assert cuda_libraries(["/usr/lib/wsl/lib/libcuda.so.1", "/usr/lib/wsl/drivers/nv_dispi/libcuda.so.1.1"]) == {
         "libcuda": ["/usr/lib/wsl/lib/libcuda.so.1"]
     }
 
 
-def test_the_wheels_own_and_the_hosts_driver_are_well() -> None:
+def test_the_wheels_libraries_and_the_hosts_driver_pass() -> None:
     answer = libraries.look(context(FakeProbe(maps=maps(*WHEEL, f"{SYSTEM}libcuda.so.535.104.05"))))
     assert (answer.status, answer.detail) == ("pass", "4 libraries of CUDA, each once, from the locked wheels")
 
 
-def test_no_cuda_library_is_nothing_to_judge() -> None:
+def test_without_a_cuda_library_the_check_skips() -> None:
     assert libraries.look(context(FakeProbe(maps=maps("/lib/libm.so.6")))).status == "skip"
 
 
-def test_two_of_a_kind_are_both_named() -> None:
+def test_two_files_of_one_library_are_both_named() -> None:
     answer = libraries.look(context(FakeProbe(maps=maps(*WHEEL, f"{SYSTEM}libcudnn.so.8.6.0"))))
     assert answer.status == "fail"
     assert f"{WHEEL[0]} and {SYSTEM}libcudnn.so.8.6.0" in answer.detail

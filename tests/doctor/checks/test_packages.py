@@ -1,4 +1,4 @@
-"""A package that moved, is missing, or whose files were touched is found and named."""
+"""A package of another version, a missing package and a changed file are found and named."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.doctor.checks.packages import files, installed, locked, name_of, packages
+from app.doctor.checks.packages import files, installed_packages, locked_versions, normalized_name, packages
 from app.doctor.context import DoctorContext
 from app.host.backends.lockfiles import lock_hash
 from app.host.probe.machine import ROOT
@@ -43,7 +43,7 @@ def add(site: Path, name: str, version: str, text: str = "x = 1\n") -> None:
 
 @pytest.fixture
 def there(tmp_path: Path) -> DoctorContext:
-    """An environment of variant cu118 that is as its locks say."""
+    """Return an environment of variant cu118 in which everything is as locked."""
     locks, prefix = tmp_path / "locks", tmp_path / "venv"
     locks.mkdir()
     for variant, entry in TORCH.items():
@@ -127,17 +127,17 @@ def test_a_touched_file_is_named(there: DoctorContext, name: str, text: str | No
     assert (answer.status, answer.detail) == ("fail", f"1 of 4 files differ: {part.format(path)}")
 
 
-def test_names_are_normalised() -> None:
-    assert name_of("Ruamel_Yaml.clib") == "ruamel-yaml-clib"
+def test_names_are_normalized() -> None:
+    assert normalized_name("Ruamel_Yaml.clib") == "ruamel-yaml-clib"
 
 
 def test_the_projects_own_locks_are_read() -> None:
     locks = ROOT / "docker" / "locks"
-    runtime, dev = (locked((locks / name).read_text()) for name in ("runtime.txt", "dev.txt"))
+    runtime, dev = (locked_versions((locks / name).read_text()) for name in ("runtime.txt", "dev.txt"))
     assert runtime["numpy"] == "1.26.4"
     assert runtime.items() <= dev.items()
-    assert locked((locks / "torch-cu117.txt").read_text())["torch"] == "2.0.1"
+    assert locked_versions((locks / "torch-cu117.txt").read_text())["torch"] == "2.0.1"
 
 
 def test_this_environment_can_be_listed() -> None:
-    assert "pytest" in installed(DoctorContext().site)
+    assert "pytest" in installed_packages(DoctorContext().site)

@@ -1,13 +1,14 @@
-"""The ten steps: what each says, for every outcome, without the hardware."""
+"""The ten steps: each outcome of each, without the hardware."""
 
 from __future__ import annotations
 
 import pytest
 
+from app.doctor import registry
 from app.doctor.checks import steps
 from app.doctor.context import DoctorContext
-from app.doctor.nvidia import Nvml
-from app.doctor.torch_probe import Build, Held, StepMissingError
+from app.doctor.torch_probe import MemoryUse, StepMissingError, TorchBuild
+from app.hardware.nvml import DriverInfo, NvmlError
 from app.host.checks.check import Answer, Check
 from tests.doctor.fake_context import (
     CPU,
@@ -26,7 +27,8 @@ from tests.doctor.fake_context import (
 NODE = {"/dev/nvidia0": ""}
 MODULE = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19\n"
 CUDART = f"{SITE}/nvidia/cuda_runtime/lib/libcudart.so.11.0"
-ONE_CARD = Nvml(0, "535.104.05", 1)
+MISMATCH = NvmlError("Driver/library version mismatch", 18)
+ONE_CARD = DriverInfo("535.104.05", 1)
 
 
 def ask(check: Check[DoctorContext], there: DoctorContext) -> Answer:
@@ -34,14 +36,14 @@ def ask(check: Check[DoctorContext], there: DoctorContext) -> Answer:
 
 
 def test_there_are_ten_in_order() -> None:
-    assert [c.step for c in steps.CHECKS] == list(range(1, 11))
+    assert [c.step for c in registry.checks_of(steps)] == list(range(1, 11))
 
 
 @pytest.mark.parametrize(
     ("there", "status", "part"),
     [
         (context(), "pass", "no NVIDIA GPU"),
-        (context(FakeProbe(cards_=(H100,)), files=NODE), "pass", "NVIDIA H100 80GB HBM3 (80 GiB)"),
+        (context(FakeProbe(gpus_=(H100,)), files=NODE), "pass", "NVIDIA H100 80GB HBM3 (80 GiB)"),
         (context(FakeProbe(CPU), files=NODE), "pass", "this torch has no CUDA"),
         (context(files=NODE, env={"CUDA_VISIBLE_DEVICES": ""}), "pass", "hidden by CUDA_VISIBLE_DEVICES="),
         (
@@ -66,15 +68,22 @@ def test_hardware(there: DoctorContext, status: str, part: str) -> None:
             "pass",
             "native for CUDA 11.8",
         ),
-        (context(nvidia=FakeNvidia(Nvml(0, "470.82.01", 1))), "pass", "minor-version compatibility"),
-        (context(nvidia=FakeNvidia(Nvml(0, "418.226.00", 1))), "fail", "needs 450.80.02 or later"),
+        (context(nvidia=FakeNvidia(DriverInfo("470.82.01", 1))), "pass", "minor-version compatibility"),
+        (context(nvidia=FakeNvidia(DriverInfo("418.226.00", 1))), "fail", "needs 450.80.02 or later"),
         (context(FakeProbe(CPU), FakeNvidia(ONE_CARD)), "pass", "no CUDA"),
         (
-            context(nvidia=FakeNvidia(Nvml(0, "535.183.01", 1)), files={"/proc/driver/nvidia/version": MODULE}),
+            context(nvidia=FakeNvidia(DriverInfo("535.183.01", 1)), files={"/proc/driver/nvidia/version": MODULE}),
             "fail",
             "library is 535.183.01 and its kernel module is 535.104.05",
         ),
-        (context(nvidia=FakeNvidia(Nvml(18)), files={"/proc/driver/nvidia/version": MODULE}), "pass", "535.104.05"),
+        (
+            context(
+                nvidia=FakeNvidia(MISMATCH),
+                files={"/proc/driver/nvidia/version": MODULE},
+            ),
+            "pass",
+            "535.104.05",
+        ),
     ],
 )
 def test_driver(there: DoctorContext, status: str, part: str) -> None:
@@ -136,10 +145,14 @@ def test_cudnn(pair: tuple[int, int] | Exception | None, status: str, part: str)
     [
         (context(), "pass", "2.0.1+cu118 from"),
         (context(FakeProbe(CU117)), "fail", "this environment is 2.0.1+cu118"),
-        (context(FakeProbe(Build("2.4.0+cu121", "12.1", (), f"{SITE}/torch/__init__.py"))), "fail", "2.4.0+cu121"),
-        (context(FakeProbe(Build("2.0.1+cu118", "11.8", (), "/home/ana/torch/__init__.py"))), "fail", "from /home/ana"),
+        (context(FakeProbe(TorchBuild("2.4.0+cu121", "12.1", (), f"{SITE}/torch/__init__.py"))), "fail", "2.4.0+cu121"),
         (
-            context(FakeProbe(Build("2.4.0", "12.1", (), f"{SITE}/torch/__init__.py")), env={}),
+            context(FakeProbe(TorchBuild("2.0.1+cu118", "11.8", (), "/home/ana/torch/__init__.py"))),
+            "fail",
+            "from /home/ana",
+        ),
+        (
+            context(FakeProbe(TorchBuild("2.4.0", "12.1", (), f"{SITE}/torch/__init__.py")), env={}),
             "warn",
             "is made for 2.0.1",
         ),
@@ -155,7 +168,7 @@ def test_pytorch(there: DoctorContext, status: str, part: str) -> None:
     ("probe", "status", "detail"),
     [
         (FakeProbe(), "pass", "cpu"),
-        (FakeProbe(cards_=(L4,)), "pass", "cuda:0, NVIDIA L4"),
+        (FakeProbe(gpus_=(L4,)), "pass", "cuda:0, NVIDIA L4"),
         (FakeProbe(CU117, (H100,)), "fail", "none for NVIDIA H100 80GB HBM3 (sm_90)"),
         (FakeProbe(CU118, (RTX5090, L4.__class__(1, "NVIDIA L4", (8, 9), 1))), "pass", "cuda:1, NVIDIA L4"),
     ],
@@ -181,11 +194,11 @@ MISSING = StepMissingError("no tensors were placed")
         (steps.collect, FakeProbe(error=0.3), "fail", "off by 3.0e-01"),
         (steps.collect, FakeProbe(error=float("nan")), "fail", "off by nan"),
         (steps.free, FakeProbe(), "pass", "3 MiB were held, 0 MiB now"),
-        (steps.free, FakeProbe(held=Held(0, 3 << 20, 3 << 20, 1)), "fail", "3 MiB now"),
+        (steps.free, FakeProbe(held=MemoryUse(0, 3 << 20, 3 << 20, 1)), "fail", "3 MiB now"),
         (steps.free, FakeProbe(held=MISSING), "skip", "no tensors"),
     ],
 )
-def test_the_work(check: Check[DoctorContext], probe: FakeProbe, status: str, part: str) -> None:
+def test_steps_7_to_10(check: Check[DoctorContext], probe: FakeProbe, status: str, part: str) -> None:
     answer = ask(check, context(probe))
     assert (answer.status, part in answer.detail) == (status, True), answer
 

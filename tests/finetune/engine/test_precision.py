@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from app.errors import ConfigError
-from app.finetune.engine.precision import choose, cpu_flags
+from app.finetune.engine.precision import choose
 
 AMX = frozenset({"avx512f", "avx512_bf16", "amx_bf16"})
 OLD = frozenset({"avx2"})
@@ -56,8 +56,3 @@ def test_tf32_is_switched_on_and_off() -> None:
     finally:
         torch.backends.cudnn.allow_tf32 = convolutions
         torch.set_float32_matmul_precision(before)  # type: ignore[no-untyped-call]
-
-
-def test_flags_are_the_processors_own() -> None:
-    flags = cpu_flags()
-    assert not flags or all(" " not in flag for flag in flags)

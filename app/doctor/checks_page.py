@@ -1,4 +1,4 @@
-"""docs/checks.md, made from the checks: `python -m app.doctor.page` writes it, a test holds it up to date."""
+"""docs/checks.md, generated from the checks by `python -m app.doctor.checks_page`; a test holds it up to date."""
 
 from __future__ import annotations
 
@@ -15,30 +15,34 @@ from app.host.explain import catalogue
 from app.host.probe.machine import ROOT
 
 PAGE = ROOT / "docs" / "checks.md"
-COMMAND = "python -m app.doctor.page"
+COMMAND = "python -m app.doctor.checks_page"
 
 HEAD = f"""\
-# What the doctor looks at
+# What the doctor checks
 
-Made from the code by `{COMMAND}`; do not edit.
+Generated from the code by `{COMMAND}`; do not edit.
 
 | command | where | what |
 |---|---|---|
-| `invoke doctor` | on the host | before anything is built: will it run here, as which variant, through which back end |
-| `app doctor` | inside | does it run: hardware, libraries, kernels against float64, packages against the lock |
+| `invoke doctor` | on the host | before a build: whether the workspace runs here, which variant and which back end |
+| `app doctor` | inside | whether it works: hardware, libraries, kernels against float64, packages against the lock |
 | `app doctor --quick` | inside | the checks marked quick, without torch, in under a second: for health checks |
 | `app doctor explain [TEXT \\| FILE \\| -]` | inside | what an error means here, and what to type |
-| `invoke doctor --explain "TEXT \\| FILE \\| -"` | on the host | the same; `invoke up` asks by itself |
+| `invoke doctor --explain "TEXT \\| FILE \\| -"` | on the host | the same; `invoke up` explains its own failures |
 
-Every check passes, warns, fails or skips with its reason; a warning and a failure say what to type and where the rule
-comes from. Exit code 0, with `--strict` 1 for a warning, 2 for a failure. A check never changes the machine, has a time
-limit, and cannot take the others down with it. `--json` prints one document: `schema` ({SCHEMA}), `kind`, `verdict`,
-`conclusion`, `counts`, and `results` with `name`, `status`, `detail`, `fix`, `source`, `step` and `seconds`.
+Every check passes, warns, fails, or skips with its reason. A warning and a failure tell what to type and name the
+source of the rule. The exit code is 2 if a check failed, 1 if one warned and `--strict` was given, else 0. A check
+never changes the machine, has a time limit, and cannot stop the other checks. `--json` prints one document: `schema`
+({SCHEMA}), `kind`, `verdict`, `conclusion`, `counts`, and `results` with `name`, `status`, `detail`, `fix`, `source`,
+`step` and `seconds`.
+
+How to add a check: [how-to/add-a-doctor-check.md](how-to/add-a-doctor-check.md). How to add an error:
+[how-to/add-a-known-error.md](how-to/add-a-known-error.md).
 """
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the text of the page."""
     steps = [c for c in registry.ISOLATED if c.step]
     rest = [c for c in (*registry.ISOLATED, *registry.IN_PROCESS) if not c.step]
     known = "\n".join(f"| `{k.id}` | {k.means} |" for k in catalogue())
@@ -59,8 +63,8 @@ def page() -> str:
 
 
 def table(checks: Iterable[Check[Any]]) -> str:
-    """A row for each check."""
-    rows = ["| check | what it finds out | needs | limit |", "|---|---|---|---|"]
+    """Return a Markdown table with a row for each check."""
+    rows = ["| check | what it checks | needs | limit |", "|---|---|---|---|"]
     for c in checks:
         name = f"{c.step}. {c.name}" if c.step else c.name
         quick = " (quick)" if c.quick else ""
@@ -69,7 +73,7 @@ def table(checks: Iterable[Check[Any]]) -> str:
 
 
 def write(path: Path = PAGE) -> None:
-    """Write the page, whole or not at all."""
+    """Write the page in one piece: a reader never sees half of it."""
     write_text(path, page())
 
 

@@ -1,7 +1,7 @@
-"""The process in which torch is tried out: `python -m app.doctor.worker NAME...` runs those checks in order.
+"""The process in which checks use torch: `python -m app.doctor.isolated_worker NAME...` runs those checks in order.
 
-A broken environment can end or hang the process that tries it: a mixed cuDNN calls abort(), a sick driver never
-returns. So the parent (`apart`) reads one JSON line a check from here, and goes on with a new process after it.
+A broken environment can end or hang the process that uses it: mixed cuDNN libraries call abort(), a broken driver never
+returns. So the parent (app/doctor/isolated.py) reads JSON lines from here, and starts a new process after a loss.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from app.host.checks.check import ask
 
 
 def main(names: Sequence[str]) -> int:
-    """Write `{"begin": name}` before each check and its answer with its name after it."""
-    # The protocol keeps standard output for itself; whatever a library prints goes to standard error.
+    """Write `{"begin": name}` before each check, and a line with its name and answer after it; return 0."""
+    # Standard output carries only the protocol; whatever a library prints goes to standard error.
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     context = DoctorContext()
