@@ -104,7 +104,7 @@ def shell(c: Context, backend: str = "", variant: str = "", gpus: str = "all", d
     from app.host.workspace import shell_command
 
     workspace = the_workspace(backend, variant, gpus, dry)
-    workspace.ensure()  # first: shell_command reads a file of the environment
+    workspace.ensure()  # before the shell's start file, which lies in the environment
     return workspace.run(shell_command(workspace.plan), terminal=at_terminal())
 
 

@@ -1,9 +1,9 @@
-"""Explain a pasted error and how to fix it; used by `app doctor explain`, `invoke up` and `app train`.
+"""What a pasted error means here, and what to type: `app doctor explain`, `invoke up` and `app train` ask this.
 
-The catalogue is `known_errors.json`, one entry per error. Its patterns are phrases of the message. Text and phrases are
-both reduced to letters and digits before they are compared, so that line wraps (even inside a word), indentation, box
-drawing, quotes and colours cannot hide a match; the prefixes of loggers are removed from each line first. Standard
-library only: `invoke` uses it on the host's Python.
+The catalogue is data: `known_errors.json`, one entry an error. Its patterns are plain phrases of the message. Text and
+phrases are both squashed to letters and digits before they are compared, so that line wraps (also inside a word),
+indentation, box drawing, quotes and colours cannot hide a match; prefixes that loggers put before each line are cut
+first. Standard library only: `invoke` uses it on the host's Python.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from functools import lru_cache
 from pathlib import Path
 
 CATALOGUE = Path(__file__).with_name("known_errors.json")
-GAP = 300  # most squashed characters between two phrases of a pattern: about four lines of a terminal
-LONGEST = 2_000_000  # only so many characters of a pasted log are searched, from its end, which has the error
+GAP = 300  # squashed characters that may stand between two phrases of one pattern: about four lines of a terminal
+LONGEST = 2_000_000  # characters of a pasted log that are looked at: the end of it, where the error is
 
 
 @dataclass(frozen=True)
 class Known:
     """An entry of the catalogue.
 
-    It matches if all phrases of one of its `patterns` occur in order, each at most `GAP` after the one before.
-    `covers` names entries that are left out if this one matches, because they add nothing.
+    `patterns`: it matches when all phrases of any one of them occur in order, near each other. `covers`: entries that
+    add nothing when this one matches.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Known:
 
 @lru_cache(maxsize=1)
 def catalogue() -> tuple[Known, ...]:
-    """Return the known errors, in the order of the file."""
+    """The known errors, in the order of the file."""
     document = json.loads(CATALOGUE.read_text(encoding="utf-8"))
     return tuple(
         Known(
@@ -58,7 +58,7 @@ def catalogue() -> tuple[Known, ...]:
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 ESCAPES = re.compile(r"\\+[nrt]")  # a newline inside a quoted message of Docker arrives as \n, \\n or \\\\n
-# A prefix that a logger puts before a message. Removed repeatedly, because a line may have several:
+# What may stand before the message on each line of a log. Tried again and again, since they come in rows:
 # `(Engine pid=68) ERROR 02-06 16:34:06 [core.py:936] message`.
 PREFIX = re.compile(
     r"""\s*(?:
@@ -70,7 +70,7 @@ PREFIX = re.compile(
     | \d\d:\d\d:\d\d(?:[.,-]\d+)?
     # docker compose: trainer-1  |
     | [\w.-]+\s*\|(?=\s|$)
-    # buildkit: #12 0.512, and 0.512 alone when it repeats the output of the step that failed
+    # buildkit: #12 0.512, and 0.512 alone where it repeats the step that failed
     | \#\d+\s(?:\d+\.\d+)?
     | \d+\.\d+(?=\s+(?:error|warning|fix):)
     # [rank0]: (Worker pid=7) <stderr>:
@@ -84,12 +84,12 @@ PREFIX = re.compile(
 
 
 def squash(text: str) -> str:
-    """Return only the letters and digits of `text`, in lower case: the same however a message was wrapped."""
+    """Lower-case letters and digits only: what is left of a message however it was wrapped."""
     return re.sub(r"[^a-z0-9]+", "", ESCAPES.sub(" ", text).casefold())
 
 
 def unprefixed(text: str) -> str:
-    """Return the text without the logger prefixes of each line."""
+    """The text with each line's logger prefixes cut off."""
     lines = []
     for line in text.splitlines():
         while (found := PREFIX.match(line)) and found.end() > 0:
@@ -99,7 +99,7 @@ def unprefixed(text: str) -> str:
 
 
 def occurs(phrases: Sequence[str], text: str) -> bool:
-    """Return whether the phrases occur in this order, each at most `GAP` after the one before; all are squashed."""
+    """Whether the phrases stand in the text in this order, each at most `GAP` after the one before; all squashed."""
     first, *rest = phrases
     start = text.find(first)
     while start >= 0:
@@ -116,7 +116,7 @@ def occurs(phrases: Sequence[str], text: str) -> bool:
 
 
 def explain(text: str) -> list[Known]:
-    """Return the known errors in `text`, in the catalogue's order, without those that another of them covers."""
+    """The known errors in `text`, in the catalogue's order, without those that another of them covers."""
     plain = ANSI.sub("", text[-LONGEST:]).replace("\r", "\n")
     forms = (squash(unprefixed(plain)), squash(plain))
     found = [k for k in catalogue() if any(occurs(p, form) for p in k.patterns for form in forms)]
@@ -124,24 +124,24 @@ def explain(text: str) -> list[Known]:
     return [k for k in found if k.id not in covered]
 
 
-_NEXT = r"\n\s*(?:error|warning): |\n\s*\n"  # the end of a message: the next one, or an empty line
+_NEXT = r"\n\s*(?:error|warning): |\n\s*\n"  # where a message ends
 OWN = re.compile(
     rf"^\s*(?:error|warning): (?P<what>(?:(?!{_NEXT}).)+?)\n\s*fix: (?P<fix>.+?)(?={_NEXT}|\Z)",
     re.MULTILINE | re.DOTALL,
 )
-# What buildkit prints around the output of a step: `#12 ERROR: process ...`, `#13 CANCELED`, and rules of dashes.
+# What a builder says around a step's own lines: `#12 ERROR: process ...`, `#13 CANCELED`, and rules of dashes.
 AROUND = re.compile(r"^(?:#\d+ [A-Z]{4,}\b.*|-{3,})$", re.MULTILINE)
 
 
 def own(text: str) -> list[Known]:
-    """Return the workspace's own messages in `text`, which contain their fix (`Problem` in app/errors.py)."""
+    """The workspace's own messages in `text`: they bring their fix along (`Problem` in app/errors.py)."""
     plain = AROUND.sub("", ANSI.sub("", text[-LONGEST:]).replace("\r\n", "\n"))
     found = {(" ".join(m["what"].split()), " ".join(m["fix"].split())): None for m in OWN.finditer(unprefixed(plain))}
     return [Known("workspace", (), what, "", (fix,), ("app/errors.py",)) for what, fix in found]
 
 
 def show(known: Known) -> str:
-    """Format an explanation for people: what the error means, why it happens here, what to type, the sources."""
+    """An explanation for people: what it means, why it happens here, what to type, where that is from."""
     lines = [f"{known.id}: {known.means}"]
     if known.why:
         lines.append(f"  why   {known.why}")
@@ -151,26 +151,23 @@ def show(known: Known) -> str:
 
 
 def answer(text: str) -> str | None:
-    """Return the explanation of `text`, or None if it is unknown.
-
-    `text` is an entry's id, a pasted error, or one of the workspace's own messages.
-    """
+    """What to tell someone who asks about `text`: an entry's id, an error that was pasted, or a message of our own."""
     found = [known for known in catalogue() if known.id == text.strip()] or explain(text) or own(text)
     return "\n\n".join(map(show, found)) if found else None
 
 
 def text_of(words: Sequence[str]) -> str:
-    """Return what the words of a command line mean: standard input (`-` or none), a file's text, or the words."""
+    """What the words of a command line stand for: standard input (`-` or none), a file's text, or themselves."""
     if list(words) in ([], ["-"]):
         return sys.stdin.read()
     text = " ".join(words)
-    # A pasted error may be longer than any path, and is_file raises OSError for such a name.
+    # A pasted error is longer than any path, and the system refuses even to look for such a file.
     if "\n" not in text and len(text) < 1000 and Path(text).is_file():
         return Path(text).read_text(encoding="utf-8", errors="replace")
     return text
 
 
 def advice(text: str) -> str | None:
-    """Return what to print below a failure whose output is `text`, or None if it is unknown. Never raises."""
+    """What to print below a failure whose text is `text`, or None where nothing is known. Never raises."""
     found = explain(text)
     return "\n\n".join(map(show, found)) if found else None

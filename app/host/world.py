@@ -1,6 +1,6 @@
-"""Access to the machine in one class, `World`: commands, files, environment, disk.
+"""The one seam between the code and the machine: commands, files, environment, disk.
 
-All code that inspects a host takes a `World`, so that tests can pass a recorded machine.
+Everything that looks at a host takes a `World`, so that tests hand it a recorded machine instead of this one.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Completed:
 
 
 class World:
-    """The machine this process runs on. Every method only reads."""
+    """The machine this process runs on. Reads only: nothing here changes it."""
 
     @property
     def env(self) -> Mapping[str, str]:
         return os.environ
 
     def run(self, argv: Sequence[str], timeout: float = 10.0) -> Completed:
-        """Run a command that changes nothing and return its output. Never raises; stops it after `timeout` seconds."""
+        """Run a command that only looks, and return what it said; never raises, never outlasts `timeout` seconds."""
         try:
             done = subprocess.run(
                 list(argv), capture_output=True, text=True, errors="replace", timeout=timeout, stdin=subprocess.DEVNULL
@@ -50,27 +50,27 @@ class World:
         return Completed(done.returncode, done.stdout, done.stderr)
 
     def which(self, name: str) -> str | None:
-        """Return the path of a program on PATH, or None."""
+        """Path of a program on PATH."""
         return shutil.which(name)
 
     def read(self, path: str) -> str | None:
-        """Return the text of a file, or None if it cannot be read."""
+        """Text of a file, or None where it cannot be read."""
         try:
             return Path(path).read_text(encoding="utf-8", errors="replace")
         except OSError:
             return None
 
     def exists(self, path: str) -> bool:
-        """Return whether a file, folder, socket or device node exists."""
-        return os.path.exists(path)  # noqa: PTH110 - Path.exists raises if a parent folder may not be entered
+        """Whether a file, folder, socket or device node is there."""
+        return os.path.exists(path)  # noqa: PTH110 - Path.exists raises where a parent may not be entered
 
     def glob(self, pattern: str) -> list[str]:
-        """Return the paths that match an absolute glob pattern, sorted."""
+        """Paths that match an absolute glob pattern, sorted."""
         root = Path(pattern).anchor
         return sorted(str(p) for p in Path(root).glob(pattern[len(root) :]))
 
     def free_bytes(self, path: str) -> int | None:
-        """Return the free bytes on the disk of `path` or its nearest existing parent; None if they are unknown."""
+        """Free bytes on the disk that holds `path` or its nearest existing parent."""
         place = Path(path)
         while not self.exists(str(place)) and place != place.parent:
             place = place.parent

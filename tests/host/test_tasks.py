@@ -92,7 +92,7 @@ def test_bash_completes_tasks_and_options(tmp_path: Path, line: str, expected: s
     made = subprocess.run([INVOKE, "--print-completion-script", "bash"], cwd=ROOT, capture_output=True, check=True)
     script.write_bytes(made.stdout)
     press_tab = 'source "$1"; COMP_WORDS=("$2"); _complete_invoke invoke "$3"; echo "${COMPREPLY[*]}"'
-    command = ["bash", "--noprofile", "--norc", "-c", press_tab, "bash", script, line, line.rsplit(" ", 1)[1]]
+    command = ["bash", "--noprofile", "--norc", "-c", press_tab, "bash", str(script), line, line.rsplit(" ", 1)[1]]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
     assert done.stderr == ""
     assert set(done.stdout.split()) == expected
