@@ -1,4 +1,4 @@
-"""What a mistyped `invoke` line was meant to say. invoke itself only has "No idea what 'trian' is!"."""
+"""Find misspelled tasks and options of an `invoke` command line; invoke itself only prints "No idea what ... is!"."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Flags = Mapping[str, bool]  # a task's flag -> whether it takes a value
 def correction(
     argv: Sequence[str], tasks: Mapping[str, Flags], bare: Mapping[str, Sequence[str]] | None = None
 ) -> Problem | None:
-    """The first word or flag in `argv` that no task knows, with the nearest one; None where all may be right.
+    """Return the first unknown task or option in `argv` with the nearest known one, or None if there is none.
 
-    Words before the first task are invoke's own options and are not judged. `bare` names each task's flags whose value
-    may stand without them: the next bare word is that value, also where it is a task's name.
+    A line that begins with one of invoke's own options is not checked. `bare` lists each task's flags whose value may
+    be given without the flag: the next word without dashes is that value, even if a task has the same name.
     """
     if not argv or argv[0].startswith("-"):
         return None

@@ -74,6 +74,30 @@ def test_the_list_is_a_table_of_contents_and_quick(machine: Path) -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("invoke ", TASKS),
+        ("invoke tr", {"train"}),
+        ("invoke train sentiment --", {"--backend", "--dry", "--gpus", "--recipe", "--set", "--variant"}),
+        ("invoke train --se", {"--set"}),
+        ("invoke trian --va", set()),
+        ('invoke app "runs li', set()),
+        ("invoke app \"doctor explain can't op", set()),
+    ],
+)
+def test_bash_completes_tasks_and_options(tmp_path: Path, line: str, expected: set[str]) -> None:
+    environ = {**os.environ, "PATH": f"{INVOKE.parent}:{os.environ['PATH']}"}
+    script = tmp_path / "invoke.bash"
+    made = subprocess.run([INVOKE, "--print-completion-script", "bash"], cwd=ROOT, capture_output=True, check=True)
+    script.write_bytes(made.stdout)
+    press_tab = 'source "$1"; COMP_WORDS=("$2"); _complete_invoke invoke "$3"; echo "${COMPREPLY[*]}"'
+    command = ["bash", "--noprofile", "--norc", "-c", press_tab, "bash", str(script), line, line.rsplit(" ", 1)[1]]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert set(done.stdout.split()) == expected
+
+
 def test_every_task_and_argument_has_help() -> None:
     import tasks
 

@@ -1,4 +1,4 @@
-"""What an image is built from, as one hash, so that `up` knows without building whether the image is current."""
+"""Hash what an image is built from, so that `up` knows without a build whether the image is current."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from app.host.probe.machine import Host
 from app.host.variants import Variant
 from app.host.world import World
 
-# The project's own code is mounted into the dev container, so that an edit to it asks for no build.
+# Without the code in app/: the dev container mounts it, so an edit needs no build.
 _MADE_FROM = "docker"
-_NOT_BUILD = ("locks",)  # of these only the variant's own count, through the lock's hash
+_NOT_BUILD = ("locks",)  # only the variant's own locks count, through the lock hash
 _OPTIONS = {
     "BASE_IMAGE": "WORKSPACE_BASE_IMAGE",
     "DEV_BASE_IMAGE": "WORKSPACE_DEV_BASE_IMAGE",
     "SLIM": "WORKSPACE_SLIM",
 }
-_SITES = ("PIP_INDEX_URL", "APT_MIRROR")  # not part of the digest: a mirror serves the same bytes
+_SITES = ("PIP_INDEX_URL", "APT_MIRROR")  # not in the digest: a mirror serves the same files
 
 
 def build_inputs(
     world: World, host: Host, root: Path, variant: Variant, target: str = "dev", base_image: str = ""
 ) -> BuildInputs:
-    """Gather them from the checkout and the environment; `base_image` counts where the environment names none.
+    """Return the build inputs of the checkout and the environment; WORKSPACE_BASE_IMAGE overrides `base_image`.
 
-    Raises:
-        HostError: the CA bundle that a variable names is not there.
+    Raises HostError if a variable names a CA bundle that does not exist.
     """
     if host.ca_missing:
         raise HostError(
@@ -52,7 +51,7 @@ def build_inputs(
 
 
 def _commit(world: World, root: Path) -> tuple[str, str, str]:
-    """(revision, RFC 3339 time, seconds since 1970) of the last commit; empty where there is no git or no checkout."""
+    """Return (revision, RFC 3339 time, seconds since 1970) of the last commit; empty without git or a checkout."""
     answer = world.run(["git", "-C", str(root), "show", "--no-patch", "--format=%H %cI %ct", "HEAD"])
     parts = answer.out.split()
     if not answer.ok or len(parts) != 3:

@@ -1,4 +1,4 @@
-"""One at a time: two invocations in one checkout must not make the same thing at once."""
+"""An exclusive lock, so that two invocations in one checkout do not build the same thing at the same time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from app.host.backends.runner import say
 
 @contextmanager
 def exclusive(root: Path, what: str) -> Iterator[None]:
-    """Wait until no other invocation makes `what`; the lock goes with the process, however that ends.
+    """Hold the lock `what`, after waiting for any other process that does. The system frees it when the process ends.
 
-    Raises:
-        HostError: the lock cannot be written, as after a `sudo invoke` of the same.
+    Raises HostError if the lock file cannot be written, as after `sudo invoke` of the same.
     """
     import fcntl  # not on Windows, where this module is still imported
 
@@ -35,5 +34,5 @@ def _lock_file(folder: Path, what: str) -> TextIO:
         folder.mkdir(exist_ok=True)
         return path.open("w")
     except OSError as error:
-        fix = f"`sudo chown -R $(id -un) {folder}` where it is another user's; else work in a checkout of your own"
+        fix = f"`sudo chown -R $(id -un) {folder}` if it belongs to another user; or work in your own checkout"
         raise HostError(Problem(f"{path} cannot be written: {error.strerror}", fix)) from None

@@ -1,6 +1,6 @@
-"""Refuse an image whose torch is not the one that its variant promises. Run at the end of the build, without a GPU.
+"""Fail the build if torch is not the one that the variant promises. Runs at the end of the build, without a GPU.
 
-verify.py PROMISES.json        exit code 1 and an `error:` and a `fix:` line for each broken promise
+verify.py PROMISES.json        exits 1 and prints an `error:` and a `fix:` line for each broken promise
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FIX = "correct the pins in docker/locks, `invoke lock`, and build again"
 
 
 def broken(promises: dict[str, Any]) -> list[str]:
-    """What is not as app/host/variants.py says, in words."""
+    """Return one sentence for each difference from app/host/variants.py."""
     found = []
 
     def expect(what: str, value: object, promised: object) -> None:
@@ -29,12 +29,12 @@ def broken(promises: dict[str, Any]) -> list[str]:
             found.append(f"{what} is {value}; variant {promises['variant']} promises {promised}")
 
     expect("Python", ".".join(map(str, sys.version_info[:2])), promises["python"])
-    # The module and the metadata apart: a later install may move either without the other.
+    # Both the module and the metadata: a later install may replace one without the other.
     for name, version in promises["modules"].items():
         expect(f"the installed {name}", importlib.import_module(name).__version__.split("+")[0], version)
         expect(f"the metadata of {name}", importlib.metadata.version(name).split("+")[0], version)
     expect("torch's CUDA", torch.version.cuda, promises["cuda"])
-    # torch.cuda.get_arch_list() is empty where no GPU is; this is what it reads.
+    # torch.cuda.get_arch_list() reads this too, but returns an empty list without a GPU.
     archs = (BINARY._cuda_getArchFlags() or "").split() if promises["cuda"] else []
     missing = [arch for arch in promises["archs"] if arch not in archs]
     if missing:
@@ -45,7 +45,7 @@ def broken(promises: dict[str, Any]) -> list[str]:
 
 
 def installed_twice() -> list[str]:
-    """Distributions with more than one set of metadata: two layers that disagree about a package."""
+    """Return one sentence for each distribution with two sets of metadata: two layers disagree about a package."""
     distributions = importlib.metadata.distributions()
     names = Counter(re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower() for distribution in distributions)
     return [f"{name} is installed {count} times, by different lock files" for name, count in names.items() if count > 1]

@@ -1,4 +1,4 @@
-"""Print what a variant promises as JSON, for the verification of the built environment: promises.py VARIANT."""
+"""Print what a variant promises as JSON, for verify.py to check the built environment: promises.py VARIANT."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Print what dev.txt has beyond runtime.txt: the lock of the layer that only the dev image has.
+"""Print the entries of dev.txt that are not in runtime.txt: the lock of the layer that only the dev image has.
 
 tools_lock.py RUNTIME DEV > TOOLS
 """
@@ -12,12 +12,12 @@ from app.host.backends.lockfiles import blocks
 
 
 def pins(entries: list[str]) -> set[str]:
-    """`name==version` of each entry; the markers differ by who else asks for the package."""
+    """Return `name==version` of each entry, without markers, which depend on the packages that require it."""
     return {entry.split()[0] for entry in entries}
 
 
 runtime, dev = (blocks(Path(path).read_text()) for path in sys.argv[1:])
-moved = sorted(name for name, entries in runtime.items() if pins(dev.get(name, [])) != pins(entries))
-if moved:
-    sys.exit(f"error: runtime.txt and dev.txt disagree about {', '.join(moved)}\n  fix: invoke lock")
+differing = sorted(name for name, entries in runtime.items() if pins(dev.get(name, [])) != pins(entries))
+if differing:
+    sys.exit(f"error: runtime.txt and dev.txt disagree about {', '.join(differing)}\n  fix: invoke lock")
 print("\n".join(entry for name, entries in dev.items() if name not in runtime for entry in entries))
