@@ -25,8 +25,7 @@ from app.host.plan.choose import Plan, space_for
 from app.host.plan.wheels import FetchProbe, fetch_obstacle, with_fallback
 from app.host.probe.certificates import join, trusting
 from app.host.probe.machine import Host
-from app.host.probe.pythons import Python, find_python
-from app.host.probe.uv import NO_UV, find_uv
+from app.host.probe.pythons import NO_UV, Python, find_python, find_uv
 from app.host.variants import DEFAULT_INDEX, PYTHON, VARIANTS, Variant
 from app.host.world import World
 

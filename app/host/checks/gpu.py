@@ -6,7 +6,7 @@ from app.host.checks.check import Answer, check, failed, passed, skipped, warned
 from app.host.checks.context import CheckContext
 from app.host.plan.obstacles import card_obstacle, driver_obstacle, platform_obstacle, toolkit_obstacle
 from app.host.probe.engine import Engine, NoEngine
-from app.host.variants import GPU_DEFAULT, VARIANTS, Variant, variant
+from app.host.variants import GPU_DEFAULT, VARIANTS, Variant
 
 CUDA_VARIANTS = tuple(v for v in VARIANTS.values() if v.drivers)
 COMPATIBILITY = "https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html"
@@ -68,7 +68,7 @@ def driver_gate(context: CheckContext) -> Answer:
         return skipped(host.engine.absence.value)
     if host.wsl:
         return skipped("the gate reads the driver of Windows, which is always a new branch")
-    v = context.plan.variant if context.plan else _asked(context)
+    v = context.plan.variant if context.plan else _requested_variant(context) or VARIANTS[GPU_DEFAULT]
     if v.drivers is None or not v.drivers.runs(number):
         return skipped(f"variant {v.name} does not use driver {number}")
     if v.drivers.passes_gate(number):
@@ -82,9 +82,9 @@ def driver_gate(context: CheckContext) -> Answer:
     )
 
 
-def _asked(context: CheckContext) -> Variant:
-    name = context.request.variant
-    return variant(name) if name in VARIANTS and name else VARIANTS[GPU_DEFAULT]
+def _requested_variant(context: CheckContext) -> Variant | None:
+    """Return the variant that the user named; None if they named none, or one that does not exist."""
+    return VARIANTS.get(context.request.variant or "")
 
 
 @check("cards", needs="an NVIDIA card", source="https://docs.nvidia.com/cuda/ada-compatibility-guide/")
@@ -95,7 +95,9 @@ def cards(context: CheckContext) -> Answer:
         return skipped(gpus.reason)
     if obstacle := platform_obstacle(context.host, gpus.cards):
         return context.judge(obstacle)
-    obstacles = [o for card in gpus.cards if (o := card_obstacle(card, _wanted(context)))]
+    requested = _requested_variant(context)
+    needed = requested if requested and requested.cuda else None  # the CPU variant runs next to any card
+    obstacles = [o for card in gpus.cards if (o := card_obstacle(card, needed))]
     if obstacles:
         answers = [context.judge(o) for o in obstacles]
         worst = failed if any(a.status == "fail" for a in answers) else warned
@@ -115,11 +117,6 @@ def cards(context: CheckContext) -> Answer:
             line += f"; keep the driver at branch {LAST_BRANCH_BEFORE_TURING} or older"
         said[line] = said.get(line, 0) + 1
     return passed("; ".join(f"{n} x {line}" if n > 1 else line for line, n in said.items()))
-
-
-def _wanted(context: CheckContext) -> Variant | None:
-    name = context.request.variant
-    return variant(name) if name in VARIANTS and name and variant(name).cuda else None
 
 
 @check(

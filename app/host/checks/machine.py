@@ -14,7 +14,7 @@ from app.host.plan.choose import Plan, space_for
 from app.host.plan.obstacles import engine_obstacle, platform_obstacle
 from app.host.probe.engine import Absence, Engine, NoEngine
 from app.host.probe.machine import ROOT
-from app.host.probe.uv import NO_UV, find_uv
+from app.host.probe.pythons import NO_UV, find_uv
 
 GB = 1e9
 INSTALL = "https://docs.docker.com/engine/install/"

@@ -16,7 +16,7 @@ from app.host.checks import gpu, machine
 from app.host.checks.context import CheckContext
 from app.host.checks.preflight import CHECKS, main
 from app.host.plan.choose import Request
-from app.host.probe.uv import BESIDE
+from app.host.probe.pythons import PYTHON_BIN
 from app.host.world import World
 from tests.host.fake_world import NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
 from tests.host.recorded_hosts import world_of
@@ -150,7 +150,7 @@ def test_uv_is_asked_for_where_it_has_work_to_do(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Environment, "current", lambda environment: None)
     nothing = ask(machine.uv, FakeWorld())
     assert (nothing.status, nothing.fix) == ("fail", "pip install uv")
-    assert ask(machine.uv, FakeWorld(files={f"{BESIDE}/uv": ""})).detail == f"{BESIDE}/uv"
+    assert ask(machine.uv, FakeWorld(files={f"{PYTHON_BIN}/uv": ""})).detail == f"{PYTHON_BIN}/uv"
     assert ask(machine.uv, FakeWorld({"docker info": docker_info()})).status == "skip"
     monkeypatch.setattr(Environment, "current", lambda environment: "a stamp")
     assert ask(machine.uv, FakeWorld()).status == "skip"
