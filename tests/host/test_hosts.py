@@ -59,7 +59,7 @@ TABLE = {
     "t4-r418": Expect("fail", "418.226.00 is too old", {"driver-version": "fail: NVIDIA driver 418"}),
     "mismatch": Expect("fail", "old kernel module is still loaded", {"driver": "fail: the NVIDIA driver was upgraded"}),
     "module-newer": Expect("warn", ("cu118", "docker", "runtime", 1), {"driver": "warn: the libraries are 535.183.01"}),
-    "no-driver": Expect("warn", ("cpu", "docker", "none", 0), {"driver": "warn: an NVIDIA card is on the bus"}),
+    "no-driver": Expect("warn", ("cpu", "docker", "none", 0), {"driver": "warn: an NVIDIA card is on the PCI bus"}),
     "driver-dead": Expect("fail", "does not answer", {"driver": "fail: an NVIDIA card is there"}),
     # engines
     "cdi-only": Expect("pass", ("cu118", "docker", "cdi", 1), {"gpu-toolkit": "pass: CDI (/etc/cdi"}),

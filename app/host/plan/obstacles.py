@@ -107,16 +107,16 @@ def driver_obstacle(host: Host) -> Problem | None:
             )
         return None
     present = gpus.pci or gpus.kernel_driver or host.wsl
-    if not gpus.said or not present or "No devices were found" in gpus.said:
+    if not gpus.error or not present or "No devices were found" in gpus.error:
         return None
-    if "version mismatch" in gpus.said:
+    if "version mismatch" in gpus.error:
         loaded = f" ({gpus.kernel_driver} is loaded)" if gpus.kernel_driver else ""
         return Problem(
             f"the NVIDIA driver was upgraded and its old kernel module is still loaded{loaded}",
             f"reboot, {WITHOUT_GPU}",
         )
     return Problem(
-        f"an NVIDIA card is there but its driver does not answer: {gpus.said.splitlines()[0]}",
+        f"an NVIDIA card is there but its driver does not answer: {gpus.error.splitlines()[0]}",
         f"make `nvidia-smi` work first (reinstall the driver, or reboot after a kernel update), {WITHOUT_GPU}",
     )
 

@@ -16,7 +16,7 @@ from app.errors import HostError
 from app.host.backends.native import Stamp, command_in
 from app.host.plan import wheels
 from app.host.plan.choose import Request, choose
-from app.host.probe.certificates import SYSTEM, join, trusting
+from app.host.probe.certificates import SYSTEM, ca_env, write_ca_bundle
 from app.host.probe.machine import detect
 from tests.host.fake_world import FakeWorld
 
@@ -25,44 +25,44 @@ FILES = {SYSTEM[1]: "system", "/company.pem": "company"}
 
 def test_both_are_joined_and_named(tmp_path: Path) -> None:
     world = FakeWorld(files=FILES, env={"WORKSPACE_CA_BUNDLE": "/company.pem"})
-    join(world, tmp_path)
+    write_ca_bundle(world, tmp_path)
     joined = tmp_path / ".cache" / "ca.pem"
     assert joined.read_text() == "system\ncompany"
     assert list(joined.parent.iterdir()) == [joined]
-    assert trusting(world, tmp_path) == {"SSL_CERT_FILE": str(joined), "REQUESTS_CA_BUNDLE": str(joined)}
+    assert ca_env(world, tmp_path) == {"SSL_CERT_FILE": str(joined), "REQUESTS_CA_BUNDLE": str(joined)}
 
 
 def test_a_bundle_that_changed_is_joined_anew(tmp_path: Path) -> None:
     for text in ("company", "company, renewed"):
-        join(FakeWorld(files={**FILES, "/company.pem": text}, env={"PIP_CERT": "/company.pem"}), tmp_path)
+        write_ca_bundle(FakeWorld(files={**FILES, "/company.pem": text}, env={"PIP_CERT": "/company.pem"}), tmp_path)
         assert (tmp_path / ".cache" / "ca.pem").read_text() == f"system\n{text}"
 
 
 def test_an_invoke_within_another_leaves_the_file(tmp_path: Path) -> None:
     joined = str(tmp_path / ".cache" / "ca.pem")
     world = FakeWorld(files={**FILES, joined: "joined"}, env={"SSL_CERT_FILE": joined, "REQUESTS_CA_BUNDLE": joined})
-    join(world, tmp_path)
+    write_ca_bundle(world, tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert trusting(world, tmp_path) == {}
+    assert ca_env(world, tmp_path) == {}
 
 
 def test_without_a_bundle_nothing_is_said_or_written(tmp_path: Path) -> None:
     for env in ({}, {"SSL_CERT_FILE": SYSTEM[1]}):
         world = FakeWorld(files=FILES, env=env)
-        join(world, tmp_path)
-        assert trusting(world, tmp_path).get("SSL_CERT_FILE") is None
+        write_ca_bundle(world, tmp_path)
+        assert ca_env(world, tmp_path).get("SSL_CERT_FILE") is None
         assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_user_gave_requests_stays(tmp_path: Path) -> None:
     env = {"WORKSPACE_CA_BUNDLE": "/company.pem", "REQUESTS_CA_BUNDLE": "/mine.pem"}
-    assert set(trusting(FakeWorld(files=FILES, env=env), tmp_path)) == {"SSL_CERT_FILE"}
+    assert set(ca_env(FakeWorld(files=FILES, env=env), tmp_path)) == {"SSL_CERT_FILE"}
 
 
 def test_a_cache_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> None:
     (tmp_path / ".cache").touch()  # root may write anywhere, but not into a file
     with pytest.raises(HostError, match=r"ca\.pem cannot be written"):
-        join(FakeWorld(files=FILES, env={"PIP_CERT": "/company.pem"}), tmp_path)
+        write_ca_bundle(FakeWorld(files=FILES, env={"PIP_CERT": "/company.pem"}), tmp_path)
 
 
 def test_commands_of_the_native_environment_trust_both(tmp_path: Path) -> None:

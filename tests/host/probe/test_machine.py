@@ -99,7 +99,7 @@ def test_capability_by_product_name(name: str, capability: tuple[int, int] | Non
 
 
 @pytest.mark.parametrize(
-    ("answer", "absence", "said"),
+    ("answer", "absence", "error"),
     [
         (DOCKER_DOWN, Absence.NOT_RUNNING, "Cannot connect"),
         (DOCKER_DENIED, Absence.NO_PERMISSION, "permission denied"),
@@ -107,11 +107,11 @@ def test_capability_by_product_name(name: str, capability: tuple[int, int] | Non
         (Completed(0, '{"host":{"arch":"amd64"},"store":{"graphDriverName":"overlay"}}'), Absence.NOT_DOCKER, ""),
     ],
 )
-def test_why_no_engine_answers(answer: Completed, absence: Absence, said: str) -> None:
+def test_why_no_engine_answers(answer: Completed, absence: Absence, error: str) -> None:
     engine = detect(FakeWorld({"docker info": answer})).engine
     assert isinstance(engine, NoEngine)
     assert engine.absence is absence
-    assert said in engine.said
+    assert error in engine.error
 
 
 def test_no_docker_at_all() -> None:
@@ -174,7 +174,7 @@ def test_cdi_devices_from_the_engine_or_from_its_folders() -> None:
 
 
 def test_why_there_are_no_cards() -> None:
-    assert "nvidia-smi is not there" in detect(FakeWorld()).gpus.reason
+    assert "nvidia-smi is not installed" in detect(FakeWorld()).gpus.reason
     mismatch = detect(FakeWorld({"nvidia-smi": MISMATCH})).gpus
     assert "Driver/library version mismatch" in mismatch.reason
     assert mismatch.cards == ()
