@@ -54,13 +54,13 @@ TABLE = {
         "warn", ("cu118", "docker", "runtime", 1), {"driver-version": "cu117 native", "driver-gate": "515"}
     ),
     "t4-r470": Expect(
-        "pass", ("cu118", "docker", "runtime", 1), {"driver-gate": "lets 470", "driver-version": "compat"}
+        "pass", ("cu118", "docker", "runtime", 1), {"driver-gate": "accepts driver 470", "driver-version": "compat"}
     ),
     "t4-r418": Expect("fail", "418.226.00 is too old", {"driver-version": "fail: NVIDIA driver 418"}),
     "mismatch": Expect("fail", "old kernel module is still loaded", {"driver": "fail: the NVIDIA driver was upgraded"}),
     "module-newer": Expect("warn", ("cu118", "docker", "runtime", 1), {"driver": "warn: the libraries are 535.183.01"}),
     "no-driver": Expect("warn", ("cpu", "docker", "none", 0), {"driver": "warn: an NVIDIA card is on the PCI bus"}),
-    "driver-dead": Expect("fail", "does not answer", {"driver": "fail: an NVIDIA card is there"}),
+    "driver-dead": Expect("fail", "does not answer", {"driver": "fail: there is an NVIDIA card"}),
     # engines
     "cdi-only": Expect("pass", ("cu118", "docker", "cdi", 1), {"gpu-toolkit": "pass: CDI (/etc/cdi"}),
     "rootless": Expect("pass", ("cu118", "docker", "cdi", 1), {"engine-kind": "rootless", "socket": "without root"}),
@@ -75,7 +75,7 @@ TABLE = {
     ),
     # other machines
     "no-gpu": Expect("pass", ("cpu", "docker", "none", 0), {"driver": "skip: no NVIDIA driver"}),
-    "wsl2": Expect("pass", ("cu118", "docker", "runtime", 1), {"wsl": "pass: WSL 2", "driver-gate": "skip: the gate"}),
+    "wsl2": Expect("pass", ("cu118", "docker", "runtime", 1), {"wsl": "pass: WSL 2", "driver-gate": "skip: under WSL"}),
     "wsl1": Expect("warn", ("cpu", "native", "none", 0), {"wsl": "warn: WSL 1"}),
     "macos-arm64": Expect("warn", ("cpu", "native", "none", 0), {"system": "warn: macOS 14.5 on arm64"}),
     "gh200": Expect("fail", "no CUDA build for Linux on aarch64", {"cards": "fail: PyTorch 2.0 has no CUDA build"}),
@@ -107,7 +107,7 @@ def test_recorded_host(name: str) -> None:
         plan = context.plan
         assert plan is not None
         assert (plan.variant.name, plan.backend, plan.gpu_mode, len(plan.cards)) == expect.plan
-    use = "nothing will do here: " if expect.verdict == "fail" else f"use variant {expect.plan[0]} ("
+    use = "the workspace cannot run here: " if expect.verdict == "fail" else f"use variant {expect.plan[0]} ("
     assert last.startswith(use)
     assert verdict(results) == expect.verdict, [line for line in said.values() if line[:4] in ("warn", "fail")]
     assert all(r.fix for r in results if r.status in ("warn", "fail"))

@@ -96,7 +96,7 @@ def test_a_port_held_by_this_workspace_is_not_taken() -> None:
 def test_a_port_that_was_moved_is_the_one_that_counts() -> None:
     table = "   0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 31337 1\n"
     world = FakeWorld(files={"/proc/net/tcp": table}, env={"WORKSPACE_NOTEBOOK_PORT": "9000"})
-    assert ask(machine.ports, world).detail == "9000, 6006 are free or this workspace's own"
+    assert ask(machine.ports, world).detail == "9000, 6006 are free or in use by this workspace"
 
 
 def test_ports_are_those_of_the_compose_file() -> None:
@@ -113,7 +113,7 @@ def test_a_real_socket_is_seen_listening() -> None:
         table = World().read("/proc/net/tcp")
         if not table:
             pytest.skip("no /proc/net/tcp on this machine")
-        assert server.getsockname()[1] in machine.listening(table)
+        assert server.getsockname()[1] in machine.listening_ports(table)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_proxy_is_shown_without_its_password(url: str, shown: str) -> None:
 def test_a_certificate_bundle_that_is_not_there_stops_a_build_only() -> None:
     env = {"SSL_CERT_FILE": "/gone.pem"}
     answer = ask(machine.certificates, FakeWorld({"docker info": docker_info()}, env=env))
-    assert (answer.status, answer.detail) == ("fail", "SSL_CERT_FILE names /gone.pem, which is not there")
+    assert (answer.status, answer.detail) == ("fail", "SSL_CERT_FILE names /gone.pem, which does not exist")
     assert ask(machine.certificates, FakeWorld(env=env)).status == "warn"
 
 
@@ -139,7 +139,7 @@ def test_a_full_disk_stops_what_is_not_there_yet(capsys: pytest.CaptureFixture[s
     full: dict[str, Answer] = {"docker info": docker_info()}
     assert main([], FakeWorld(full, free=3_000_000_000)) == 2
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("nothing will do here: the cpu image needs about 8 GB")
+    assert last.startswith("the workspace cannot run here: the cpu image needs about 8 GB")
     assert "docker builder prune" in last
     there: dict[str, Answer] = {**full, "docker image inspect": {"gpu-workspace:cpu-dev": "sha256:0\n"}}
     assert main([], FakeWorld(there, free=3_000_000_000)) == 0
@@ -171,7 +171,7 @@ def test_an_old_driver_passes_the_gate_through_cdi() -> None:
     }
     answer = ask(gpu.driver_gate, FakeWorld(commands, spec))
     assert answer.status == "pass"
-    assert "not asked through CDI" in answer.detail
+    assert "CDI does not check it" in answer.detail
 
 
 def test_docker_desktops_small_memory_is_seen() -> None:

@@ -50,7 +50,7 @@ CASES = {
     "laptop without a GPU": Case(PLAIN, ("cpu", "docker", "none")),
     "no Docker, no GPU": Case({}, ("cpu", "native", "none"), ("Docker is not installed",)),
     "no engine running": Case({"docker info": DOCKER_DOWN}, ("cpu", "native", "none"), ("not running",)),
-    "no permission": Case({"docker info": DOCKER_DENIED}, ("cpu", "native", "none"), ("may not use its socket",)),
+    "no permission": Case({"docker info": DOCKER_DENIED}, ("cpu", "native", "none"), ("no permission on its socket",)),
     "engine too old": Case(
         {"docker info": docker_info("20.10.5+dfsg1")}, ("cpu", "native", "none"), ("older than 23",)
     ),
