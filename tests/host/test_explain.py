@@ -18,7 +18,18 @@ import pytest
 from app.errors import HostError, Problem
 from app.host.backends.commands import Command
 from app.host.backends.runner import Runner
-from app.host.explain import Known, advice, answer, catalogue, explain, own, show, squash, text_of, unprefixed
+from app.host.explain import (
+    KnownError,
+    advice,
+    answer,
+    catalogue,
+    explain,
+    show,
+    squash,
+    strip_prefixes,
+    text_of,
+    workspace_errors,
+)
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "errors"
 KNOWN = sorted((FIXTURES / "known").glob("*.txt"))
@@ -73,7 +84,7 @@ DISGUISES: dict[str, Callable[[str], str]] = {
 def test_disguised_error_is_still_explained(disguise: str) -> None:
     missed = []
     for path in KNOWN:
-        text = " ".join(unprefixed(path.read_text(encoding="utf-8")).split())
+        text = " ".join(strip_prefixes(path.read_text(encoding="utf-8")).split())
         if path.name.split(".")[0] not in ids(DISGUISES[disguise](text)):
             missed.append(path.stem)
     assert missed == []
@@ -149,7 +160,7 @@ def test_answer_to_an_id_an_error_and_a_message_of_our_own() -> None:
 
 def test_own_errors_bring_their_fix() -> None:
     error = HostError(Problem("no recipe named helo-linear", "app recipes", "x.yaml:3"), Problem("no disk", "buy one"))
-    found = own(f"Traceback or not\n{error}\n")
+    found = workspace_errors(f"Traceback or not\n{error}\n")
     assert [(k.means, k.type) for k in found] == [
         ("x.yaml:3: no recipe named helo-linear", ("app recipes",)),
         ("no disk", ("buy one",)),
@@ -159,12 +170,12 @@ def test_own_errors_bring_their_fix() -> None:
 
 def test_own_warnings_count_too() -> None:
     line = "user 1000 cannot write to /cache; caching in /tmp/cache-1000 for this container only"
-    (found,) = own(f"dev-1  | warning: {line}\ndev-1  |   fix: mount a volume\n")
+    (found,) = workspace_errors(f"dev-1  | warning: {line}\ndev-1  |   fix: mount a volume\n")
     assert (found.means, found.type) == (line, ("mount a volume",))
 
 
 def test_a_message_of_somebody_elses_has_no_fix_and_takes_none() -> None:
-    (found,) = own("warning: the cache is cold\nerror: no disk\n  fix: buy one\n")
+    (found,) = workspace_errors("warning: the cache is cold\nerror: no disk\n  fix: buy one\n")
     assert (found.means, found.type) == ("no disk", ("buy one",))
 
 
@@ -204,7 +215,7 @@ def test_an_image_that_its_own_check_refuses_is_explained(log: str) -> None:
     verify = (Path(__file__).parents[2] / "docker" / "build" / "check" / "verify.py").read_text()
     fix = re.search(r'^FIX = "(.+)"$', verify, re.M)
     assert fix is not None and 'f"error: {problem}\\n  fix: {FIX}"' in verify
-    assert [(k.means, k.type) for k in own(log.format(fix=fix[1]))] == [
+    assert [(k.means, k.type) for k in workspace_errors(log.format(fix=fix[1]))] == [
         ("torch's CUDA is 11.7; variant cu118 promises 11.8", (fix[1],)),
         ("the installed torch is 2.1.0; variant cu118 promises 2.0.1", (fix[1],)),
     ]
@@ -212,13 +223,13 @@ def test_an_image_that_its_own_check_refuses_is_explained(log: str) -> None:
 
 def test_own_errors_survive_a_wrap() -> None:
     lines = ["error: the disk has 3 GB free and the image", "needs 20 GB", "  fix: docker builder", "prune"]
-    (found,) = own("\n".join(f"dev-1  | {line}" for line in lines))
+    (found,) = workspace_errors("\n".join(f"dev-1  | {line}" for line in lines))
     assert found.means == "the disk has 3 GB free and the image needs 20 GB"
     assert found.type == ("docker builder prune",)
 
 
 def test_show_leaves_out_what_is_not_there() -> None:
-    assert show(Known("x", (), "Means.", "", ("do",), ())) == "x: Means.\n  type  do"
+    assert show(KnownError("x", (), "Means.", "", ("do",), ())) == "x: Means.\n  type  do"
 
 
 def test_squash_keeps_letters_and_digits_only() -> None:

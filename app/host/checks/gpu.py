@@ -157,7 +157,7 @@ def cgroups(context: CheckContext) -> Answer:
         return passed(f"{driver_name}; CDI is used, and does not lose the cards")
     if host.engine.cgroup_driver == "systemd":
         return warned(
-            f"{driver_name}: `systemctl daemon-reload`, run by package updates, removes the GPU from running containers",
+            f"{driver_name}: `systemctl daemon-reload`, run by package updates, removes the GPU of running containers",
             '`sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`, and "features": {"cdi": true} in '
             "/etc/docker/daemon.json for Docker before 28; the workspace then uses CDI",
         )

@@ -141,10 +141,9 @@ def certificates(context: CheckContext) -> Answer:
     host = context.host
     if host.ca_missing:
         # The build refuses to start; the native back end uses the system's certificates.
-        answer = warned if context.plan is not None and context.plan.backend == "native" else failed
-        return answer(
-            f"{host.ca_from} names {host.ca_missing}, which does not exist", f"correct or unset {host.ca_from}"
-        )
+        natively = context.plan is not None and context.plan.backend == "native"
+        detail = f"{host.ca_from} names {host.ca_missing}, which does not exist"
+        return (warned if natively else failed)(detail, f"correct or unset {host.ca_from}")
     return passed(f"{host.ca_bundle}, by {host.ca_from}" if host.ca_bundle else "the system's own")
 
 
