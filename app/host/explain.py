@@ -25,8 +25,8 @@ LONGEST = 2_000_000  # characters of a log that are searched, from its end, beca
 class KnownError:
     """An entry of the catalogue.
 
-    It matches if all phrases of any one of `patterns` occur in order, near each other. `type` are commands. `covers` are
-    entries that are left out if this one matches.
+    It matches if all phrases of any one of `patterns` occur in order, near each other. `type` are commands. `covers`
+    are entries that are left out if this one matches.
     """
 
     id: str
