@@ -108,7 +108,7 @@ def result(check: Check[Any], answer: Answer, seconds: float) -> Result:
     return Result(check.name, answer.status, answer.detail, answer.fix, source, check.step, round(seconds, 3))
 
 
-def ask(check: Check[Context], context: Context) -> Answer:
+def run_check(check: Check[Context], context: Context) -> Answer:
     """Run one check in this thread; an exception becomes a failure that is reported as a bug of the check."""
     try:
         return check.look(context)
@@ -131,7 +131,7 @@ def run(checks: Iterable[Check[Context]], context: Context) -> Iterator[Result]:
     for each in checks:
         answers: list[Answer] = []
         begin = time.perf_counter()
-        thread = threading.Thread(target=lambda c=each, a=answers: a.append(ask(c, context)), daemon=True)
+        thread = threading.Thread(target=lambda c=each, a=answers: a.append(run_check(c, context)), daemon=True)
         thread.start()
         thread.join(each.limit)
         yield result(each, answers[0] if answers else timed_out(each), time.perf_counter() - begin)

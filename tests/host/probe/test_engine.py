@@ -207,9 +207,8 @@ def test_cdi_gives_the_card_to_the_container(card: dict[str, str], tmp_path: Pat
 
 
 def test_a_card_that_the_engine_cannot_provide_is_explained(card: dict[str, str], tmp_path: Path) -> None:
-    program(
-        tmp_path / "nvidia-container-runtime-hook", "true"
-    )  # as if the toolkit was installed and Docker not restarted
+    # As if the toolkit was installed and Docker not restarted.
+    program(tmp_path / "nvidia-container-runtime-hook", "true")
     done = invoke("up", "--command", "true", env=card)
     assert done.returncode == 2
     assert "could not select device driver" in done.stderr
