@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from app.doctor.context import explained_failure
-from app.host.checks.check import Answer, Check, Result, failed, overdue, result, skipped
+from app.host.checks.check import Answer, Check, Result, failed, result, skipped, timed_out
 from app.host.probe.machine import ROOT
 
 WORKER = (sys.executable, "-m", "app.doctor.isolated_worker")
@@ -88,7 +88,7 @@ class _Process:
                 line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 self.over = True
-                return overdue(check)
+                return timed_out(check)
             if line is None:
                 self.over = True
                 return self._end()

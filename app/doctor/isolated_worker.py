@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 from app.doctor.context import DoctorContext
 from app.doctor.registry import ISOLATED
-from app.host.checks.check import ask
+from app.host.checks.check import run_check
 
 
 def main(names: Sequence[str]) -> int:
@@ -26,7 +26,7 @@ def main(names: Sequence[str]) -> int:
     for check in ISOLATED:
         if check.name in names:
             print(json.dumps({"begin": check.name}), file=lines, flush=True)
-            print(json.dumps({"name": check.name, **asdict(ask(check, context))}), file=lines, flush=True)
+            print(json.dumps({"name": check.name, **asdict(run_check(check, context))}), file=lines, flush=True)
     return 0
 
 

@@ -1,9 +1,9 @@
-"""What a pasted error means here, and what to type: `app doctor explain`, `invoke up` and `app train` ask this.
+"""Explain an error message and its fix, for `app doctor explain`, `invoke up` and `app train`.
 
-The catalogue is data: `known_errors.json`, one entry an error. Its patterns are plain phrases of the message. Text and
-phrases are both squashed to letters and digits before they are compared, so that line wraps (also inside a word),
-indentation, box drawing, quotes and colours cannot hide a match; prefixes that loggers put before each line are cut
-first. Standard library only: `invoke` uses it on the host's Python.
+The catalogue is data: `known_errors.json`, one entry per error. Its patterns are plain phrases of the message. Text and
+phrases are both reduced to letters and digits before they are compared, so line wraps (even inside a word),
+indentation, box drawing, quotes and colours do not matter; the prefixes that loggers put before each line are removed
+first. Standard library only: `invoke` runs it with the host's Python.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from functools import lru_cache
 from pathlib import Path
 
 CATALOGUE = Path(__file__).with_name("known_errors.json")
-GAP = 300  # squashed characters that may stand between two phrases of one pattern: about four lines of a terminal
-LONGEST = 2_000_000  # characters of a pasted log that are looked at: the end of it, where the error is
+GAP = 300  # most squashed characters between two phrases of one pattern: about four lines of a terminal
+LONGEST = 2_000_000  # characters of a log that are searched, from its end, because the error is there
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownError:
     """An entry of the catalogue.
 
-    `patterns`: it matches when all phrases of any one of them occur in order, near each other. `covers`: entries that
-    add nothing when this one matches.
+    It matches if all phrases of any one of `patterns` occur in order, near each other. `type` are commands. `covers`
+    are entries that are left out if this one matches.
     """
 
     id: str
@@ -39,11 +39,11 @@ class Known:
 
 
 @lru_cache(maxsize=1)
-def catalogue() -> tuple[Known, ...]:
-    """The known errors, in the order of the file."""
+def catalogue() -> tuple[KnownError, ...]:
+    """Return the known errors, in the order of the file."""
     document = json.loads(CATALOGUE.read_text(encoding="utf-8"))
     return tuple(
-        Known(
+        KnownError(
             id=entry["id"],
             patterns=tuple(tuple(squash(phrase) for phrase in pattern) for pattern in entry["match"]),
             means=entry["means"],
@@ -57,8 +57,8 @@ def catalogue() -> tuple[Known, ...]:
 
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-ESCAPES = re.compile(r"\\+[nrt]")  # a newline inside a quoted message of Docker arrives as \n, \\n or \\\\n
-# What may stand before the message on each line of a log. Tried again and again, since they come in rows:
+ESCAPES = re.compile(r"\\+[nrt]")  # Docker quotes messages: a newline becomes \n, \\n or \\\\n
+# One prefix of a line of a log. It is matched repeatedly, because a line can have several:
 # `(Engine pid=68) ERROR 02-06 16:34:06 [core.py:936] message`.
 PREFIX = re.compile(
     r"""\s*(?:
@@ -70,7 +70,7 @@ PREFIX = re.compile(
     | \d\d:\d\d:\d\d(?:[.,-]\d+)?
     # docker compose: trainer-1  |
     | [\w.-]+\s*\|(?=\s|$)
-    # buildkit: #12 0.512, and 0.512 alone where it repeats the step that failed
+    # buildkit: #12 0.512, and 0.512 alone when it repeats the step that failed
     | \#\d+\s(?:\d+\.\d+)?
     | \d+\.\d+(?=\s+(?:error|warning|fix):)
     # [rank0]: (Worker pid=7) <stderr>:
@@ -84,12 +84,12 @@ PREFIX = re.compile(
 
 
 def squash(text: str) -> str:
-    """Lower-case letters and digits only: what is left of a message however it was wrapped."""
+    """Return the lower-case letters and digits of `text`: they stay the same however it is wrapped."""
     return re.sub(r"[^a-z0-9]+", "", ESCAPES.sub(" ", text).casefold())
 
 
-def unprefixed(text: str) -> str:
-    """The text with each line's logger prefixes cut off."""
+def strip_prefixes(text: str) -> str:
+    """Return the text without the prefixes that loggers put before each line."""
     lines = []
     for line in text.splitlines():
         while (found := PREFIX.match(line)) and found.end() > 0:
@@ -99,7 +99,7 @@ def unprefixed(text: str) -> str:
 
 
 def occurs(phrases: Sequence[str], text: str) -> bool:
-    """Whether the phrases stand in the text in this order, each at most `GAP` after the one before; all squashed."""
+    """Return whether the phrases occur in this order, each at most `GAP` after the last. All arguments are squashed."""
     first, *rest = phrases
     start = text.find(first)
     while start >= 0:
@@ -115,33 +115,34 @@ def occurs(phrases: Sequence[str], text: str) -> bool:
     return False
 
 
-def explain(text: str) -> list[Known]:
-    """The known errors in `text`, in the catalogue's order, without those that another of them covers."""
+def explain(text: str) -> list[KnownError]:
+    """Return the known errors in `text`, in the catalogue's order, without those that another one covers."""
     plain = ANSI.sub("", text[-LONGEST:]).replace("\r", "\n")
-    forms = (squash(unprefixed(plain)), squash(plain))
+    forms = (squash(strip_prefixes(plain)), squash(plain))
     found = [k for k in catalogue() if any(occurs(p, form) for p in k.patterns for form in forms)]
     covered = frozenset().union(*(k.covers for k in found))
     return [k for k in found if k.id not in covered]
 
 
 _NEXT = r"\n\s*(?:error|warning): |\n\s*\n"  # where a message ends
-OWN = re.compile(
+WORKSPACE_MESSAGE = re.compile(
     rf"^\s*(?:error|warning): (?P<what>(?:(?!{_NEXT}).)+?)\n\s*fix: (?P<fix>.+?)(?={_NEXT}|\Z)",
     re.MULTILINE | re.DOTALL,
 )
-# What a builder says around a step's own lines: `#12 ERROR: process ...`, `#13 CANCELED`, and rules of dashes.
-AROUND = re.compile(r"^(?:#\d+ [A-Z]{4,}\b.*|-{3,})$", re.MULTILINE)
+# Lines that buildkit adds to those of a step: `#12 ERROR: process ...`, `#13 CANCELED`, and rules of dashes.
+BUILDER_LINE = re.compile(r"^(?:#\d+ [A-Z]{4,}\b.*|-{3,})$", re.MULTILINE)
 
 
-def own(text: str) -> list[Known]:
-    """The workspace's own messages in `text`: they bring their fix along (`Problem` in app/errors.py)."""
-    plain = AROUND.sub("", ANSI.sub("", text[-LONGEST:]).replace("\r\n", "\n"))
-    found = {(" ".join(m["what"].split()), " ".join(m["fix"].split())): None for m in OWN.finditer(unprefixed(plain))}
-    return [Known("workspace", (), what, "", (fix,), ("app/errors.py",)) for what, fix in found]
+def workspace_errors(text: str) -> list[KnownError]:
+    """Return the workspace's own messages in `text`, which contain their fix (`Problem` in app/errors.py)."""
+    plain = BUILDER_LINE.sub("", ANSI.sub("", text[-LONGEST:]).replace("\r\n", "\n"))
+    matches = WORKSPACE_MESSAGE.finditer(strip_prefixes(plain))
+    found = {(" ".join(m["what"].split()), " ".join(m["fix"].split())): None for m in matches}  # each message once
+    return [KnownError("workspace", (), what, "", (fix,), ("app/errors.py",)) for what, fix in found]
 
 
-def show(known: Known) -> str:
-    """An explanation for people: what it means, why it happens here, what to type, where that is from."""
+def show(known: KnownError) -> str:
+    """Return an entry as text: what it means, why it happens here, what to type, and the sources."""
     lines = [f"{known.id}: {known.means}"]
     if known.why:
         lines.append(f"  why   {known.why}")
@@ -151,23 +152,23 @@ def show(known: Known) -> str:
 
 
 def answer(text: str) -> str | None:
-    """What to tell someone who asks about `text`: an entry's id, an error that was pasted, or a message of our own."""
-    found = [known for known in catalogue() if known.id == text.strip()] or explain(text) or own(text)
+    """Return the explanation of `text`: an entry's id, a known error, or one of our own messages; None if unknown."""
+    found = [known for known in catalogue() if known.id == text.strip()] or explain(text) or workspace_errors(text)
     return "\n\n".join(map(show, found)) if found else None
 
 
 def text_of(words: Sequence[str]) -> str:
-    """What the words of a command line stand for: standard input (`-` or none), a file's text, or themselves."""
+    """Return the text that command-line words stand for: standard input (`-` or none), a file's text, or the words."""
     if list(words) in ([], ["-"]):
         return sys.stdin.read()
     text = " ".join(words)
-    # A pasted error is longer than any path, and the system refuses even to look for such a file.
+    # A pasted error can be longer than a path may be, for which `is_file` raises.
     if "\n" not in text and len(text) < 1000 and Path(text).is_file():
         return Path(text).read_text(encoding="utf-8", errors="replace")
     return text
 
 
 def advice(text: str) -> str | None:
-    """What to print below a failure whose text is `text`, or None where nothing is known. Never raises."""
+    """Return what to print below a failure with this text; None if no known error matches. Never raises."""
     found = explain(text)
     return "\n\n".join(map(show, found)) if found else None

@@ -1,6 +1,6 @@
-"""The one table of variants: which build of torch, on which base image, for which GPUs and drivers.
+"""The table of variants: which build of torch, on which base image, for which GPUs and drivers.
 
-The Dockerfile, compose files, locks and the README are tested against it. Another variant is another row here plus
+Tests compare the Dockerfile, compose files, locks and the README with it. To add a variant, add a row here and
 `docker/locks/torch-<name>.txt`.
 """
 
@@ -15,20 +15,20 @@ from app.errors import HostError, Problem
 TORCH = "2.0.1"
 TORCHVISION = "0.15.2"
 TORCHAUDIO = "2.0.2"
-PYTHON = "3.10"  # torch 2.0's compiler stops here
-PYTHONS = ("3.10", "3.11")  # what the locks hold wheels for, best first
+PYTHON = "3.10"  # the last version that torch 2.0 can compile for
+PYTHONS = ("3.10", "3.11")  # versions that the locks have wheels for, best first
 
 Version = tuple[int, ...]
 Capability = tuple[int, int]  # CUDA compute capability, (major, minor)
 
-# The two builds' arch lists, as `torch.cuda.get_arch_list()` prints them. Neither carries PTX, so nothing is compiled
-# on the fly for a card that came later.
+# The two builds' arch lists, as `torch.cuda.get_arch_list()` returns them. Neither build contains PTX, so the driver
+# cannot compile code for newer cards.
 _CU117_ARCHS = ("sm_37", "sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86")
 _CU118_ARCHS = (*_CU117_ARCHS, "sm_90")
 
 
 def parse_version(text: str) -> Version:
-    """Leading numbers of a version, for comparison: `535.104.05` -> (535, 104, 5); () where there are none."""
+    """Return the leading numbers of a version, for comparison: `535.104.05` -> (535, 104, 5); () if there are none."""
     match = re.match(r"v?(\d+(?:\.\d+)*)", text.strip())
     return tuple(int(part) for part in match[1].split(".")) if match else ()
 
@@ -38,10 +38,10 @@ class Drivers:
     """NVIDIA driver versions that a CUDA toolkit needs.
 
     `floor` is the lowest that runs it at all (minor-version compatibility within CUDA 11), `native` the one that it was
-    released with. `gate` holds the driver branches from which NVIDIA's image starts by its `NVIDIA_REQUIRE_CUDA`:
-    the branch of `native` and everything after it, plus `gate_extra`. A driver between floor and gate runs, but the
-    container toolkit refuses it until `NVIDIA_DISABLE_REQUIRE=true`.
-    Source: CUDA release notes, table 3; minor-version-compatibility.html; the images' own environment (Nov 2023).
+    released with. NVIDIA's image accepts, by its `NVIDIA_REQUIRE_CUDA`, the branches from `gate_branch` (that of
+    `native`) on, and those in `gate_extra`. Other drivers from `floor` on can run it, but the container toolkit refuses
+    them unless `NVIDIA_DISABLE_REQUIRE=true` is set.
+    Source: CUDA release notes, table 3; minor-version-compatibility.html; the images' environment (Nov 2023).
     """
 
     floor: str
@@ -52,24 +52,27 @@ class Drivers:
     gate_extra: tuple[int, ...] = (470,)
 
     def runs(self, driver: str, *, wsl: bool = False) -> bool:
+        """Return whether this driver runs the toolkit at all."""
         return parse_version(driver) >= parse_version(self.floor_windows if wsl else self.floor)
 
     def is_native(self, driver: str, *, wsl: bool = False) -> bool:
+        """Return whether this driver runs the toolkit without compatibility mode."""
         return parse_version(driver) >= parse_version(self.native_windows if wsl else self.native)
 
     def passes_gate(self, driver: str) -> bool:
-        """Whether NVIDIA's base image starts on this driver without `NVIDIA_DISABLE_REQUIRE`."""
+        """Return whether NVIDIA's base image starts with this driver without `NVIDIA_DISABLE_REQUIRE`."""
         branch = parse_version(driver)[:1]
         return bool(branch) and (branch[0] >= self.gate_branch or branch[0] in self.gate_extra)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: a build of torch and where it runs.
+    """One row: a build of torch, its base images, GPUs and drivers.
 
     `runtime_base`, `dev_base` and `slim_base` are image references. `venv_gb` and `image_gb` are the free space in GB
-    (1e9 bytes) that making it takes: 5.3 GB for a CUDA .venv measured, and its wheels; for the dev image its base (9.7
-    GB for cu118), the environment twice, since a build stage and the image each hold it, and the builder's cache.
+    (1e9 bytes) needed to make the environment or image: for a CUDA .venv 5.3 GB as measured, and its wheels; for the
+    dev image its base (9.7 GB for cu118), the environment twice, because a build stage and the image each contain it,
+    and the builder's cache.
     """
 
     name: str
@@ -79,8 +82,8 @@ class Variant:
     slim_base: str
     archs: tuple[str, ...]
     drivers: Drivers | None
-    wheels: str  # where they come from, in words
-    gpus: str  # which cards, in words
+    wheels: str  # their source, in words
+    gpus: str  # the cards that it runs, in words
     venv_gb: int
     image_gb: int
 
@@ -95,10 +98,10 @@ class Variant:
         return f"docker/locks/torch-{self.name}.txt"
 
     def kernel_for(self, capability: Capability) -> str | None:
-        """The architecture whose compiled code this card would run, or None.
+        """Return the architecture whose compiled code this card runs, or None if there is none.
 
-        A cubin runs on the same major and the same or a higher minor (Ada compatibility guide); without PTX nothing
-        runs on another major.
+        A cubin runs on cards of the same major and the same or a higher minor capability (Ada compatibility guide);
+        without PTX, none runs on another major.
         """
         fitting = [a for a in self.archs if _arch(a)[0] == capability[0] and _arch(a)[1] <= capability[1]]
         return max(fitting, key=_arch) if fitting else None
@@ -132,7 +135,7 @@ VARIANTS: dict[str, Variant] = {
         Variant(
             name="cu117",
             cuda="11.7",
-            # No digest of these three is published anywhere that could be checked.
+            # No digest of these three is published, so they cannot be pinned.
             runtime_base="nvidia/cuda:11.7.1-cudnn8-runtime-ubuntu22.04",
             dev_base="nvidia/cuda:11.7.1-cudnn8-devel-ubuntu22.04",
             slim_base="nvidia/cuda:11.7.1-base-ubuntu22.04",
@@ -160,20 +163,19 @@ VARIANTS: dict[str, Variant] = {
 }
 
 GPU_DEFAULT = "cu118"
-DEFAULT_INDEX = "cu117"  # the build that needs nothing but the default package index; runs on a CPU too
+DEFAULT_INDEX = "cu117"  # the build that needs only the default package index; it also runs on a CPU
 
 
 def variant(name: str) -> Variant:
-    """The row of that name; `HostError` names the rows there are."""
+    """Return the variant of that name. Raises HostError if there is none."""
     try:
         return VARIANTS[name]
     except KeyError:
-        known = ", ".join(VARIANTS)
-        raise HostError(Problem(f"there is no variant {name!r}", f"use one of: {known}")) from None
+        raise HostError(Problem(f"there is no variant {name!r}", f"use one of: {', '.join(VARIANTS)}")) from None
 
 
 def variant_for(capabilities: Iterable[Capability]) -> Variant | None:
-    """The variant that runs all these cards, the GPU default first; None where no one does."""
-    wanted = list(capabilities)
+    """Return the variant that runs all these cards, trying the GPU default first; None if none does."""
+    required = list(capabilities)
     order = [VARIANTS[GPU_DEFAULT], *(v for v in VARIANTS.values() if v.cuda and v.name != GPU_DEFAULT)]
-    return next((v for v in order if all(v.kernel_for(c) for c in wanted)), None)
+    return next((v for v in order if all(v.kernel_for(c) for c in required)), None)

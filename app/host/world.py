@@ -1,6 +1,6 @@
-"""The one seam between the code and the machine: commands, files, environment, disk.
+"""Access to the machine for everything that detects a host: commands, files, environment and disk, read only.
 
-Everything that looks at a host takes a `World`, so that tests hand it a recorded machine instead of this one.
+Functions that read the machine take a `World`, so that tests can pass a recorded machine instead.
 """
 
 from __future__ import annotations
@@ -27,50 +27,55 @@ class Completed:
 
     @property
     def ok(self) -> bool:
+        """Whether the exit code is 0."""
         return self.code == 0
 
 
 class World:
-    """The machine this process runs on. Reads only: nothing here changes it."""
+    """The machine that this process runs on. Its methods only read."""
 
     @property
     def env(self) -> Mapping[str, str]:
+        """The environment variables."""
         return os.environ
 
     def run(self, argv: Sequence[str], timeout: float = 10.0) -> Completed:
-        """Run a command that only looks, and return what it said; never raises, never outlasts `timeout` seconds."""
+        """Run a read-only command for at most `timeout` seconds and return its output. Never raises.
+
+        The code is `TIMED_OUT` after a timeout and `NOT_FOUND` if the command cannot be started.
+        """
         try:
             done = subprocess.run(
                 list(argv), capture_output=True, text=True, errors="replace", timeout=timeout, stdin=subprocess.DEVNULL
             )
         except subprocess.TimeoutExpired:
-            return Completed(TIMED_OUT, err=f"{argv[0]} gave no answer within {timeout:g} s")
+            return Completed(TIMED_OUT, err=f"{argv[0]} did not answer within {timeout:g} s")
         except OSError as error:
             return Completed(NOT_FOUND, err=f"{argv[0]}: {error.strerror}")
         return Completed(done.returncode, done.stdout, done.stderr)
 
     def which(self, name: str) -> str | None:
-        """Path of a program on PATH."""
+        """Return the path of a program on PATH, or None if there is none."""
         return shutil.which(name)
 
     def read(self, path: str) -> str | None:
-        """Text of a file, or None where it cannot be read."""
+        """Return the text of a file, or None if it cannot be read."""
         try:
             return Path(path).read_text(encoding="utf-8", errors="replace")
         except OSError:
             return None
 
     def exists(self, path: str) -> bool:
-        """Whether a file, folder, socket or device node is there."""
-        return os.path.exists(path)  # noqa: PTH110 - Path.exists raises where a parent may not be entered
+        """Return whether a file, folder, socket or device node exists."""
+        return os.path.exists(path)  # noqa: PTH110 - Path.exists raises if a parent folder is not readable
 
     def glob(self, pattern: str) -> list[str]:
-        """Paths that match an absolute glob pattern, sorted."""
+        """Return the paths that match an absolute glob pattern, sorted."""
         root = Path(pattern).anchor
         return sorted(str(p) for p in Path(root).glob(pattern[len(root) :]))
 
     def free_bytes(self, path: str) -> int | None:
-        """Free bytes on the disk that holds `path` or its nearest existing parent."""
+        """Return the free bytes on the disk of `path` or of its nearest existing parent; None if unknown."""
         place = Path(path)
         while not self.exists(str(place)) and place != place.parent:
             place = place.parent
@@ -86,5 +91,5 @@ class World:
 
     @property
     def machine(self) -> str:
-        """Processor architecture as the kernel names it: `x86_64`, `aarch64`, `arm64`."""
+        """Processor architecture by the kernel's name: `x86_64`, `aarch64`, `arm64`."""
         return platform.machine()

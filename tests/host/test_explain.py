@@ -1,4 +1,4 @@
-"""Errors as users paste them are recognised, and others are left alone.
+"""Errors as users paste them are recognised, and other text is not.
 
 `tests/fixtures/errors/known/<id>.<form>.txt` must be explained by entry `<id>` and nothing else; `unknown/` by nothing.
 """
@@ -18,7 +18,18 @@ import pytest
 from app.errors import HostError, Problem
 from app.host.backends.commands import Command
 from app.host.backends.runner import Runner
-from app.host.explain import Known, advice, answer, catalogue, explain, own, show, squash, text_of, unprefixed
+from app.host.explain import (
+    KnownError,
+    advice,
+    answer,
+    catalogue,
+    explain,
+    show,
+    squash,
+    strip_prefixes,
+    text_of,
+    workspace_errors,
+)
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "errors"
 KNOWN = sorted((FIXTURES / "known").glob("*.txt"))
@@ -35,7 +46,7 @@ def test_pasted_error_is_explained(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", UNKNOWN, ids=lambda p: p.stem)
-def test_unrelated_error_is_not_claimed(path: Path) -> None:
+def test_unrelated_error_is_not_explained(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert ids(text) == []
     assert advice(text) is None
@@ -73,14 +84,14 @@ DISGUISES: dict[str, Callable[[str], str]] = {
 def test_disguised_error_is_still_explained(disguise: str) -> None:
     missed = []
     for path in KNOWN:
-        text = " ".join(unprefixed(path.read_text(encoding="utf-8")).split())
+        text = " ".join(strip_prefixes(path.read_text(encoding="utf-8")).split())
         if path.name.split(".")[0] not in ids(DISGUISES[disguise](text)):
             missed.append(path.stem)
     assert missed == []
 
 
 def test_phrases_are_long_enough_to_mean_something() -> None:
-    """A pattern of short words would claim unrelated text once spaces are gone."""
+    """A pattern of short words alone would match unrelated text after spaces are removed."""
     for known in catalogue():
         for pattern in known.patterns:
             assert max(map(len, pattern)) >= 14, (known.id, pattern)
@@ -94,7 +105,7 @@ def test_entries_are_complete_and_unique() -> None:
         assert known.covers <= set(names)
 
 
-def test_no_pattern_stands_twice() -> None:
+def test_no_pattern_occurs_twice() -> None:
     patterns = list(itertools.chain.from_iterable(k.patterns for k in catalogue()))
     assert len(patterns) == len(set(patterns))
 
@@ -110,15 +121,15 @@ def test_two_errors_in_one_paste_are_both_explained() -> None:
     assert ids(both) == ["shm", "numpy-2"]
 
 
-def test_advice_says_what_to_type_and_where_it_is_from() -> None:
-    said = advice("Failed to initialize NVML: Unknown Error")
-    assert said is not None
-    assert "invoke down && invoke up" in said
-    assert "nvidia-docker/issues/1730" in said
+def test_advice_has_commands_and_sources() -> None:
+    text = advice("Failed to initialize NVML: Unknown Error")
+    assert text is not None
+    assert "invoke down && invoke up" in text
+    assert "nvidia-docker/issues/1730" in text
 
 
-def test_a_command_that_fails_is_explained_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    """`invoke up`: making the native environment, the image or the container ends like this."""
+def test_the_failure_of_a_command_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """`invoke up` runs its commands this way, for the native environment, the image and the container."""
     script = "echo '  x Hash mismatch for `torch==2.0.1+cu118`' >&2; exit 1"
     with pytest.raises(HostError, match="failed"):
         Runner().must(Command(("sh", "-c", script)), Problem("making .venv failed", "repeat"))
@@ -147,24 +158,24 @@ def test_answer_to_an_id_an_error_and_a_message_of_our_own() -> None:
     assert answer("what is this") is None
 
 
-def test_own_errors_bring_their_fix() -> None:
+def test_own_errors_contain_their_fix() -> None:
     error = HostError(Problem("no recipe named helo-linear", "app recipes", "x.yaml:3"), Problem("no disk", "buy one"))
-    found = own(f"Traceback or not\n{error}\n")
+    found = workspace_errors(f"Traceback or not\n{error}\n")
     assert [(k.means, k.type) for k in found] == [
         ("x.yaml:3: no recipe named helo-linear", ("app recipes",)),
         ("no disk", ("buy one",)),
     ]
-    assert advice(str(error)) is None  # it says its fix already
+    assert advice(str(error)) is None  # it contains its fix
 
 
-def test_own_warnings_count_too() -> None:
+def test_own_warnings_are_explained_too() -> None:
     line = "user 1000 cannot write to /cache; caching in /tmp/cache-1000 for this container only"
-    (found,) = own(f"dev-1  | warning: {line}\ndev-1  |   fix: mount a volume\n")
+    (found,) = workspace_errors(f"dev-1  | warning: {line}\ndev-1  |   fix: mount a volume\n")
     assert (found.means, found.type) == (line, ("mount a volume",))
 
 
-def test_a_message_of_somebody_elses_has_no_fix_and_takes_none() -> None:
-    (found,) = own("warning: the cache is cold\nerror: no disk\n  fix: buy one\n")
+def test_a_foreign_message_without_a_fix_does_not_take_the_next_one() -> None:
+    (found,) = workspace_errors("warning: the cache is cold\nerror: no disk\n  fix: buy one\n")
     assert (found.means, found.type) == ("no disk", ("buy one",))
 
 
@@ -200,30 +211,30 @@ Dockerfile:99
 
 
 @pytest.mark.parametrize("log", BUILDS.values(), ids=BUILDS)
-def test_an_image_that_its_own_check_refuses_is_explained(log: str) -> None:
+def test_a_build_that_the_images_check_fails_is_explained(log: str) -> None:
     verify = (Path(__file__).parents[2] / "docker" / "build" / "check" / "verify.py").read_text()
     fix = re.search(r'^FIX = "(.+)"$', verify, re.M)
     assert fix is not None and 'f"error: {problem}\\n  fix: {FIX}"' in verify
-    assert [(k.means, k.type) for k in own(log.format(fix=fix[1]))] == [
+    assert [(k.means, k.type) for k in workspace_errors(log.format(fix=fix[1]))] == [
         ("torch's CUDA is 11.7; variant cu118 promises 11.8", (fix[1],)),
         ("the installed torch is 2.1.0; variant cu118 promises 2.0.1", (fix[1],)),
     ]
 
 
-def test_own_errors_survive_a_wrap() -> None:
+def test_own_errors_are_found_across_line_wraps() -> None:
     lines = ["error: the disk has 3 GB free and the image", "needs 20 GB", "  fix: docker builder", "prune"]
-    (found,) = own("\n".join(f"dev-1  | {line}" for line in lines))
+    (found,) = workspace_errors("\n".join(f"dev-1  | {line}" for line in lines))
     assert found.means == "the disk has 3 GB free and the image needs 20 GB"
     assert found.type == ("docker builder prune",)
 
 
-def test_show_leaves_out_what_is_not_there() -> None:
-    assert show(Known("x", (), "Means.", "", ("do",), ())) == "x: Means.\n  type  do"
+def test_show_leaves_out_empty_parts() -> None:
+    assert show(KnownError("x", (), "Means.", "", ("do",), ())) == "x: Means.\n  type  do"
 
 
 def test_squash_keeps_letters_and_digits_only() -> None:
     assert squash('cuda >= 11.8,\n "now"\\n') == "cuda118now"
 
 
-def test_a_huge_log_is_looked_at_from_its_end_and_fast() -> None:
+def test_a_huge_log_is_searched_from_its_end_and_fast() -> None:
     assert ids("all is well\n" * 500_000 + "RuntimeError: Numpy is not available") == ["numpy-2"]

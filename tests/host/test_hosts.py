@@ -23,7 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Expect:
-    """`plan` is variant, back end, GPU mode and number of cards, or why there is none. `finds`: check -> part of it."""
+    """`plan` is (variant, back end, GPU mode, number of cards), or a part of the reason why there is none.
+
+    `finds` maps a check's name to a part of its result.
+    """
 
     verdict: str
     plan: tuple[str, str, str, int] | str
@@ -54,13 +57,13 @@ TABLE = {
         "warn", ("cu118", "docker", "runtime", 1), {"driver-version": "cu117 native", "driver-gate": "515"}
     ),
     "t4-r470": Expect(
-        "pass", ("cu118", "docker", "runtime", 1), {"driver-gate": "lets 470", "driver-version": "compat"}
+        "pass", ("cu118", "docker", "runtime", 1), {"driver-gate": "accepts driver 470", "driver-version": "compat"}
     ),
     "t4-r418": Expect("fail", "418.226.00 is too old", {"driver-version": "fail: NVIDIA driver 418"}),
     "mismatch": Expect("fail", "old kernel module is still loaded", {"driver": "fail: the NVIDIA driver was upgraded"}),
     "module-newer": Expect("warn", ("cu118", "docker", "runtime", 1), {"driver": "warn: the libraries are 535.183.01"}),
-    "no-driver": Expect("warn", ("cpu", "docker", "none", 0), {"driver": "warn: an NVIDIA card is on the bus"}),
-    "driver-dead": Expect("fail", "does not answer", {"driver": "fail: an NVIDIA card is there"}),
+    "no-driver": Expect("warn", ("cpu", "docker", "none", 0), {"driver": "warn: an NVIDIA card is on the PCI bus"}),
+    "driver-dead": Expect("fail", "does not answer", {"driver": "fail: there is an NVIDIA card"}),
     # engines
     "cdi-only": Expect("pass", ("cu118", "docker", "cdi", 1), {"gpu-toolkit": "pass: CDI (/etc/cdi"}),
     "rootless": Expect("pass", ("cu118", "docker", "cdi", 1), {"engine-kind": "rootless", "socket": "without root"}),
@@ -75,7 +78,7 @@ TABLE = {
     ),
     # other machines
     "no-gpu": Expect("pass", ("cpu", "docker", "none", 0), {"driver": "skip: no NVIDIA driver"}),
-    "wsl2": Expect("pass", ("cu118", "docker", "runtime", 1), {"wsl": "pass: WSL 2", "driver-gate": "skip: the gate"}),
+    "wsl2": Expect("pass", ("cu118", "docker", "runtime", 1), {"wsl": "pass: WSL 2", "driver-gate": "skip: under WSL"}),
     "wsl1": Expect("warn", ("cpu", "native", "none", 0), {"wsl": "warn: WSL 1"}),
     "macos-arm64": Expect("warn", ("cpu", "native", "none", 0), {"system": "warn: macOS 14.5 on arm64"}),
     "gh200": Expect("fail", "no CUDA build for Linux on aarch64", {"cards": "fail: PyTorch 2.0 has no CUDA build"}),
@@ -94,11 +97,11 @@ def test_recorded_host(name: str) -> None:
     expect = TABLE[name]
     context = CheckContext.of(world_of(name), Request())
     results = examine(context)
-    said = {r.name: f"{r.status}: {r.detail}" for r in results}
+    lines = {r.name: f"{r.status}: {r.detail}" for r in results}
 
     assert [r.name for r in results if "check itself broke" in r.detail] == []
     for check, part in expect.finds.items():
-        assert part in said[check]
+        assert part in lines[check]
     last = conclusion(context, results)
     if isinstance(expect.plan, str):
         assert context.plan is None
@@ -107,30 +110,28 @@ def test_recorded_host(name: str) -> None:
         plan = context.plan
         assert plan is not None
         assert (plan.variant.name, plan.backend, plan.gpu_mode, len(plan.cards)) == expect.plan
-    use = "nothing will do here: " if expect.verdict == "fail" else f"use variant {expect.plan[0]} ("
+    use = "the workspace cannot run here: " if expect.verdict == "fail" else f"use variant {expect.plan[0]} ("
     assert last.startswith(use)
-    assert verdict(results) == expect.verdict, [line for line in said.values() if line[:4] in ("warn", "fail")]
+    assert verdict(results) == expect.verdict, [line for line in lines.values() if line[:4] in ("warn", "fail")]
     assert all(r.fix for r in results if r.status in ("warn", "fail"))
     assert all(r.source for r in results if r.status in ("warn", "fail"))
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_up_stops_where_the_doctor_says_that_nothing_will_do(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_up_stops_if_and_only_if_the_doctor_fails(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = world_of(name)
     world.commands["python3.10"] = "3.10.13\n"
     shutil.copytree(ROOT / "docker", tmp_path / "docker")
     for module in ("docker", "native"):
         monkeypatch.setattr(f"app.host.backends.{module}.fetch_obstacle", lambda address, ca_bundle=None: "")
 
-    def made(command: Command) -> int:
+    def run(command: Command) -> int:
         if command.argv[:2] == ("uv", "venv"):
             (tmp_path / command.argv[-1]).mkdir()
         return 0
 
     try:
-        open_workspace(Request(), RecordingRunner(tmp_path, made), world, tmp_path).ensure()
+        open_workspace(Request(), RecordingRunner(tmp_path, run), world, tmp_path).ensure()
         stopped = False
     except HostError:
         stopped = True
@@ -144,8 +145,8 @@ def test_nothing_secret_is_printed() -> None:
     assert not any("secret" in r.detail for r in results)
 
 
-def test_only_looking_commands_are_run() -> None:
-    looking = {
+def test_only_read_only_commands_are_run() -> None:
+    read_only = {
         *(("docker", verb) for verb in ("info", "ps", "image", "context")),
         ("nvidia-smi",),
         ("sw_vers",),
@@ -157,4 +158,4 @@ def test_only_looking_commands_are_run() -> None:
         for argv in world.ran:
             assert argv[1] not in ("image", "context") or argv[2] == "inspect", argv
             program = argv[0].rsplit("/", 1)[-1]
-            assert (program,) in looking or (program, argv[1]) in looking, argv
+            assert (program,) in read_only or (program, argv[1]) in read_only, argv

@@ -1,4 +1,4 @@
-"""The table of variants against the rules it stands for."""
+"""The table of variants follows the rules of CUDA, drivers and NVIDIA's images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from app.host.variants import VARIANTS, parse_version, variant, variant_for
         ((12, 0), None, None),
     ],
 )
-def test_which_code_a_card_runs(capability: tuple[int, int], cu117: str | None, cu118: str | None) -> None:
+def test_the_code_that_a_card_runs(capability: tuple[int, int], cu117: str | None, cu118: str | None) -> None:
     assert VARIANTS["cu117"].kernel_for(capability) == cu117
     assert VARIANTS["cu118"].kernel_for(capability) == cu118
     assert VARIANTS["cpu"].kernel_for(capability) is None
@@ -56,7 +56,7 @@ def test_drivers_of_cu118(driver: str, runs: bool, native: bool, gate: bool) -> 
     assert (drivers.runs(driver), drivers.is_native(driver), drivers.passes_gate(driver)) == (runs, native, gate)
 
 
-def test_cu117_starts_on_r515_without_the_switch() -> None:
+def test_cu117_starts_on_r515_without_disable_require() -> None:
     drivers = VARIANTS["cu117"].drivers
     assert drivers is not None
     assert drivers.passes_gate("515.48.07")
@@ -71,11 +71,11 @@ def test_versions_compare_by_number(text: str, numbers: tuple[int, ...]) -> None
     assert parse_version(text) == numbers
 
 
-def test_an_unknown_variant_names_the_known_ones() -> None:
+def test_an_unknown_variant_is_refused_with_the_known_ones() -> None:
     with pytest.raises(HostError, match="cu118, cu117, cpu"):
         variant("cu119")
 
 
-def test_bases_are_pinned_where_a_digest_is_known() -> None:
+def test_bases_with_a_published_digest_are_pinned() -> None:
     cu118 = VARIANTS["cu118"]
     assert all("@sha256:" in base for base in (cu118.runtime_base, cu118.dev_base, cu118.slim_base))

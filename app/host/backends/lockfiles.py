@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from app.errors import HostError, Problem
-from app.host.probe.uv import NO_UV, find_uv
+from app.host.probe.pythons import NO_UV, find_uv
 from app.host.world import World
 
 # The set whose wheels are gigabytes and differ between variants.

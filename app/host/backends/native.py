@@ -23,10 +23,9 @@ from app.host.backends.lockfiles import lock_files, lock_hash
 from app.host.backends.runner import Runner, say, warn
 from app.host.plan.choose import Plan, space_for
 from app.host.plan.wheels import FetchProbe, fetch_obstacle, with_fallback
-from app.host.probe.certificates import join, trusting
+from app.host.probe.certificates import ca_env, write_ca_bundle
 from app.host.probe.machine import Host
-from app.host.probe.pythons import Python, find_python
-from app.host.probe.uv import NO_UV, find_uv
+from app.host.probe.pythons import NO_UV, Python, find_python, find_uv
 from app.host.variants import DEFAULT_INDEX, PYTHON, VARIANTS, Variant
 from app.host.world import World
 
@@ -87,7 +86,7 @@ class Environment:
             HostError: no uv, no Python, no room, wheels out of reach, a `.venv` of somebody else's, a failed install.
         """
         if not self.runner.dry:
-            join(self.world, self.root)
+            write_ca_bundle(self.world, self.root)
         if stamp := self.current():
             return stamp
         with nullcontext() if self.runner.dry else exclusive(self.root, "environment"):
@@ -117,7 +116,7 @@ class Environment:
         )
         locks = [f"docker/locks/{name}" for name in lock_files(variant.name, dev=True)]
         self.runner.must(commands.uv_venv(python.path, _PARTIAL), failed)
-        trust = trusting(self.world, self.root)
+        trust = ca_env(self.world, self.root)
         self.runner.must(commands.uv_install(_PARTIAL, locks, trust, self._uv_index()), failed)
         self.runner.must(commands.uv_install_project(_PARTIAL), failed)
         stamp = Stamp(self._lock(variant), self.plan.variant.name, variant.name, python.version, str(self.root))
@@ -143,7 +142,7 @@ class Environment:
         if found := find_python(self.world, (PYTHON,)):
             return found
         say(f"there is no Python {PYTHON} here; asking uv for one")
-        fetch = replace(commands.uv_python(PYTHON), env=trusting(self.world, self.root))
+        fetch = replace(commands.uv_python(PYTHON), env=ca_env(self.world, self.root))
         if self.runner.run(fetch) == 0:
             if self.runner.dry:
                 return Python(PYTHON, PYTHON)
@@ -189,7 +188,7 @@ def command_in(
         "WORKSPACE_BACKEND": "native",
         "WORKSPACE_VARIANT": stamp.variant,
     }
-    return commands.Command((*found, *argv[1:]), {**commands.device_env(plan), **trusting(world, root)}, background)
+    return commands.Command((*found, *argv[1:]), {**commands.device_env(plan), **ca_env(world, root)}, background)
 
 
 def write_bashrc(root: Path) -> str:

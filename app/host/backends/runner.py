@@ -20,7 +20,7 @@ from app.errors import HostError, Problem
 from app.host.backends.commands import Command
 from app.host.explain import LONGEST, advice
 from app.host.probe.machine import ROOT
-from app.host.probe.uv import BESIDE, NO_UV
+from app.host.probe.pythons import NO_UV, PYTHON_BIN
 
 
 def say(text: str) -> None:
@@ -131,7 +131,7 @@ def _environment(command: Command) -> dict[str, str]:
     """
     own = {name: value for name, value in os.environ.items() if name not in command.without}
     env = {**own, **command.background, **command.env}
-    return {**env, "PATH": os.pathsep.join([env.get("PATH", ""), BESIDE])}
+    return {**env, "PATH": os.pathsep.join([env.get("PATH", ""), PYTHON_BIN])}
 
 
 def _not_found(command: Command) -> HostError:

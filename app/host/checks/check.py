@@ -1,6 +1,6 @@
-"""What a check is, how a list of them is run, and how the results are shown: a table for people, JSON for programs.
+"""Define checks, run a list of them and show the results: a table for people, JSON for programs.
 
-A check is one small function that looks at something it is handed and returns an `Answer`:
+A check is one small function that takes a context and returns an `Answer`:
 
     @check("disk", needs="a disk", source="docker/Dockerfile: sizes of the stages")
     def disk(host: Host) -> Answer:
@@ -32,7 +32,7 @@ BUG = "this is a bug in the check, not in your machine: report it with this line
 
 @dataclass(frozen=True)
 class Answer:
-    """What a check says: a status of `STATUSES`, what was seen, and for `warn` and `fail` what to type or do."""
+    """The outcome of a check: one of `STATUSES`, what was found, and for `warn` and `fail` what to type or do."""
 
     status: str
     detail: str
@@ -57,11 +57,11 @@ def skipped(reason: str) -> Answer:
 
 @dataclass(frozen=True)
 class Check(Generic[Context]):
-    """A named look at one thing.
+    """A named function that checks one thing.
 
-    `needs` says in words what must be there for it to run, else it skips; `source` is where the rule comes from;
-    `limit` is its time limit in seconds; `step` numbers the ten steps of the inside run, 0 elsewhere; `quick` ones
-    are cheap enough for a health check.
+    `needs` is what must be present, in words, or the check is skipped; `source` is the document behind the rule;
+    `limit` is the time limit in seconds; `step` numbers the ten steps of `app doctor`, 0 for other checks; `quick`
+    checks are cheap enough for a health check.
     """
 
     name: str
@@ -74,14 +74,14 @@ class Check(Generic[Context]):
 
     @property
     def about(self) -> str:
-        """What the check finds out: its function's docstring, on one line."""
+        """What it checks: the docstring of its function, on one line."""
         return " ".join((inspect.getdoc(self.look) or "").split())
 
 
 def check(
     name: str, *, needs: str = "", source: str = "", limit: float = 5.0, step: int = 0, quick: bool = False
 ) -> Callable[[Callable[[Context], Answer]], Check[Context]]:
-    """Make a check of the function below."""
+    """Return a decorator that makes a `Check` of a function."""
 
     def wrap(look: Callable[[Context], Answer]) -> Check[Context]:
         return Check(name, look, needs, source, limit, step, quick)
@@ -91,7 +91,7 @@ def check(
 
 @dataclass(frozen=True)
 class Result:
-    """A check's answer with its name, step, source and the seconds it took."""
+    """A check's answer with its name, step, source and duration in seconds."""
 
     name: str
     status: str
@@ -103,54 +103,54 @@ class Result:
 
 
 def result(check: Check[Any], answer: Answer, seconds: float) -> Result:
-    """Put a check and its answer together; the source stands beside what needs action only."""
+    """Return the result of a check that gave this answer; only a warning or failure names the source."""
     source = check.source if answer.status in ("warn", "fail") else ""
     return Result(check.name, answer.status, answer.detail, answer.fix, source, check.step, round(seconds, 3))
 
 
-def ask(check: Check[Context], context: Context) -> Answer:
-    """Run one check here and now; an exception becomes a failure that says it is a bug."""
+def run_check(check: Check[Context], context: Context) -> Answer:
+    """Run one check in this thread; an exception becomes a failure that is reported as a bug of the check."""
     try:
         return check.look(context)
     except Exception as error:
         return failed(f"the check itself broke: {type(error).__name__}: {error}", BUG)
 
 
-def overdue(check: Check[Any]) -> Answer:
-    """The answer of a check that gave none within its limit."""
+def timed_out(check: Check[Any]) -> Answer:
+    """Return the answer for a check that exceeded its time limit."""
     return failed(
-        f"no answer within {check.limit:g} s", "something it looked at hangs: look at what it needs, then try again"
+        f"no answer within {check.limit:g} s", "something that it reads or calls hangs: see what it needs, then retry"
     )
 
 
 def run(checks: Iterable[Check[Context]], context: Context) -> Iterator[Result]:
-    """Run each check in a thread of its own and yield its result as soon as it is there.
+    """Run each check in its own thread and yield its result as soon as it ends.
 
-    A check that outlasts its limit is left behind (its thread is a daemon and dies with the process) and reported.
+    A check that exceeds its time limit is reported and abandoned: its daemon thread ends with the process.
     """
     for each in checks:
         answers: list[Answer] = []
         begin = time.perf_counter()
-        thread = threading.Thread(target=lambda c=each, a=answers: a.append(ask(c, context)), daemon=True)
+        thread = threading.Thread(target=lambda c=each, a=answers: a.append(run_check(c, context)), daemon=True)
         thread.start()
         thread.join(each.limit)
-        yield result(each, answers[0] if answers else overdue(each), time.perf_counter() - begin)
+        yield result(each, answers[0] if answers else timed_out(each), time.perf_counter() - begin)
 
 
 def verdict(results: Sequence[Result]) -> str:
-    """`fail` if one failed, else `warn` if one warned, else `pass`."""
-    context = {r.status for r in results}
-    return "fail" if "fail" in context else "warn" if "warn" in context else "pass"
+    """Return `fail` if any check failed, else `warn` if any warned, else `pass`."""
+    statuses = {r.status for r in results}
+    return "fail" if "fail" in statuses else "warn" if "warn" in statuses else "pass"
 
 
 def exit_code(results: Sequence[Result], strict: bool) -> int:
-    """0 when all is well, 1 for a warning under `strict`, 2 for a failure."""
+    """Return 2 for a failure, 1 for a warning if `strict`, else 0."""
     worst = verdict(results)
     return 2 if worst == "fail" else 1 if worst == "warn" and strict else 0
 
 
 def report(kind: str, results: Sequence[Result], conclusion: str) -> str:
-    """The JSON report, one document: schema, kind (`host` or `inside`), verdict, conclusion, counts, results."""
+    """Return the JSON report, one document: schema, kind (`host` or `inside`), verdict, conclusion, counts, results."""
     counts = {status: sum(r.status == status for r in results) for status in STATUSES}
     return json.dumps(
         {
@@ -170,19 +170,20 @@ RESET = "\033[0m"
 
 
 class Table:
-    """Prints results line by line as they come: status, name, detail; below what needs action its fix and source."""
+    """Prints each result as it comes: status, name and detail; below a warning or failure its fix and source."""
 
     def __init__(self, stream: TextIO, lines: Iterable[Check[Any] | Result]) -> None:
-        """`lines` are the checks to come or their results: they set the width of the name column."""
+        """`lines` are the checks to run or their results; they set the width of the name column."""
         lines = list(lines)
         self.stream = stream
         self.numbered = any(line.step for line in lines)
         self.name_width = max((len(self._name(line)) for line in lines), default=0)
         terminal = stream.isatty()
         self.colour = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-        self.width = shutil.get_terminal_size((120, 24)).columns if terminal else 0  # 0: a file wants whole lines
+        self.width = shutil.get_terminal_size((120, 24)).columns if terminal else 0  # 0: in a file, do not fold
 
     def show(self, r: Result) -> None:
+        """Print one result."""
         margin = 8 + self.name_width + 2
         status = f"{COLOURS[r.status]}{r.status}{RESET}" if self.colour else r.status
         lines = [f"  {status}  {self._name(r):<{self.name_width}}  {self._fold(r.detail, margin)}"]
@@ -195,7 +196,7 @@ class Table:
         return f"{line.step or '':>2} {line.name}" if self.numbered else line.name
 
     def _fold(self, text: str, margin: int) -> str:
-        """Fold text to the terminal's width under a left margin; commands and paths are not broken."""
+        """Return the text folded to the terminal's width, after a left margin; commands and paths are not broken."""
         room = self.width - margin
         if self.width == 0 or room < 30:
             return text

@@ -1,4 +1,4 @@
-"""What the pre-flight checks are handed: the host, what the user asked for, and the plan that comes of both."""
+"""The context of the pre-flight checks: the host, the user's request, and the plan for both."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from app.host.plan.choose import Plan, Request, choose
 from app.host.probe.machine import Host, detect
 from app.host.world import World
 
+CANNOT_RUN = "the workspace cannot run here: "
+
 
 @dataclass(frozen=True)
 class CheckContext:
-    """`plan` is None where nothing can be done as asked; `problems` then says why."""
+    """The host, the request and their plan. `plan` is None if the request cannot be met; `problems` then says why."""
 
     world: World
     host: Host
@@ -23,23 +25,23 @@ class CheckContext:
 
     @staticmethod
     def of(world: World, request: Request) -> CheckContext:
-        """Look at the machine and choose; never raises."""
+        """Return the context of this machine and request; never raises."""
         host = detect(world)
         try:
             return CheckContext(world, host, request, choose(host, request))
         except HostError as error:
             return CheckContext(world, host, request, None, error.problems)
 
-    def judge(self, obstacle: Problem) -> Answer:
-        """A failure where the obstacle stops what was asked, a warning where there is a way round it."""
+    def answer_to(self, obstacle: Problem) -> Answer:
+        """Return a failure if the obstacle rules out the request, a warning if there is a way around it."""
         stops = any(problem.what == obstacle.what for problem in self.problems)
         return (failed if stops else warned)(obstacle.what, obstacle.fix)
 
     @property
     def conclusion(self) -> str:
-        """One line: what to use, or why nothing will do and what would."""
+        """One line: what to use, or why the workspace cannot run and how to fix it."""
         if self.plan is None:
-            return "nothing will do here: " + "; ".join(f"{p.what} (fix: {p.fix})" for p in self.problems)
+            return CANNOT_RUN + "; ".join(f"{p.what} (fix: {p.fix})" for p in self.problems)
         plan = self.plan
         if plan.cards:
             names = [card.name for card in plan.cards]

@@ -1,4 +1,4 @@
-"""From what the machine has and what the user asks for to one plan: variant, back end, GPU mode, and why. Pure.
+"""Choose the plan: variant, back end and GPU mode, from the machine and the user's request. Pure functions.
 
 plan = choose(detect(World()), Request())
 """
@@ -6,7 +6,7 @@ plan = choose(detect(World()), Request())
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from app.errors import HostError, Problem
 from app.host.plan.obstacles import (
@@ -22,13 +22,13 @@ from app.host.probe.gpus import Gpu
 from app.host.probe.machine import Host
 from app.host.variants import VARIANTS, Variant, variant, variant_for
 
-ASKED = "asked for"  # `Plan.why_variant` where the user named the variant
+ASKED = "asked for"  # `Plan.why_variant` if the user named the variant
 BACKENDS = ("docker", "native", "inside")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for. `gpus` is `all`, `none` or indices as nvidia-smi counts them: `0,2`."""
+    """What the user asked for; None leaves the choice open. `gpus` is `all`, `none` or nvidia-smi's indices: `0,2`."""
 
     variant: str | None = None
     backend: str | None = None
@@ -36,7 +36,7 @@ class Request:
 
     @staticmethod
     def of(env: Mapping[str, str], variant: str | None, backend: str | None, gpus: str | None) -> Request:
-        """Flags win over WORKSPACE_VARIANT and WORKSPACE_BACKEND."""
+        """Return the request from the flags, else from WORKSPACE_VARIANT and WORKSPACE_BACKEND."""
         return Request(
             variant or env.get("WORKSPACE_VARIANT") or None,
             backend or env.get("WORKSPACE_BACKEND") or None,
@@ -46,12 +46,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done on this machine.
+    """What will run on this machine, and why it was chosen.
 
-    `gpu_mode` is how the cards get there: `none`; `runtime` (`--gpus`, the NVIDIA runtime) or `cdi` into a container;
-    `direct` where no container stands between. `visible` is a value for CUDA_VISIBLE_DEVICES, None to leave it alone.
-    `skip_gate` asks for NVIDIA_DISABLE_REQUIRE, on drivers that run CUDA 11 and that NVIDIA's image would refuse.
-    `base_image` replaces the variant's own; empty to leave it.
+    `gpu_mode` is how a command gets the cards: `none`; in a container by `runtime` (`--gpus`, the NVIDIA runtime) or
+    `cdi`; natively or inside the container `direct`. `visible` is a value for CUDA_VISIBLE_DEVICES, None to leave it
+    unchanged. `skip_gate` sets NVIDIA_DISABLE_REQUIRE, for drivers that run CUDA 11 but that NVIDIA's image refuses.
+    `base_image` replaces the variant's base image unless it is empty.
     """
 
     variant: Variant
@@ -64,7 +64,7 @@ class Plan:
     why_variant: str = ""
     why_backend: str = ""
     why_gpus: str = ""
-    warnings: tuple[Problem, ...] = field(default=())
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def reasons(self) -> tuple[str, str, str]:
@@ -72,7 +72,11 @@ class Plan:
 
 
 def choose(host: Host, request: Request) -> Plan:
-    """The plan for this host; `HostError` carries everything that stands in the way of what was asked."""
+    """Return the plan for this host and request.
+
+    Raises:
+        HostError: if the request cannot be met, with every obstacle.
+    """
     problems: list[Problem] = []
     warnings: list[Problem] = []
     if request.backend is not None and request.backend not in BACKENDS:
@@ -96,7 +100,7 @@ def choose(host: Host, request: Request) -> Plan:
             warnings.append(
                 Problem(
                     f"NVIDIA's image refuses driver {host.gpus.driver}, though CUDA {chosen.cuda} runs on it",
-                    "nothing to do: it is started with NVIDIA_DISABLE_REQUIRE=true; driver 535 needs no such thing",
+                    "nothing to do: it is started with NVIDIA_DISABLE_REQUIRE=true, which driver 535 does not need",
                 )
             )
     return Plan(
@@ -114,10 +118,13 @@ def choose(host: Host, request: Request) -> Plan:
 
 
 def space_for(host: Host, plan: Plan) -> Problem | None:
-    """Too little disk to make the plan's image or venv. Asked only when something is about to be made."""
+    """Return the problem if the disk has too little space for the plan's image or environment, else None.
+
+    Call it only before one of them is made: it does not check whether they exist.
+    """
     if plan.backend == "docker" and isinstance(host.engine, Engine):
-        where = f"Docker's folder {host.engine.root}"
-        return space_obstacle(where, host.docker_free, plan.variant.image_gb, f"the {plan.variant.name} image")
+        folder = f"Docker's folder {host.engine.root}"
+        return space_obstacle(folder, host.docker_free, plan.variant.image_gb, f"the {plan.variant.name} image")
     if plan.backend == "native":
         return space_obstacle("this folder's disk", host.project_free, plan.variant.venv_gb, "the environment .venv")
     return None
@@ -128,12 +135,12 @@ def _inside(host: Host, request: Request) -> Plan:
         raise HostError(Problem("this is not the workspace's container", "use `--backend docker` to start it"))
     if request.backend not in (None, "inside"):
         raise HostError(
-            Problem(f"back end {request.backend!r} is not there inside the container", "leave `--backend` out in here")
+            Problem(f"back end {request.backend!r} does not exist inside the container", "leave `--backend` out")
         )
     name = host.env.get("WORKSPACE_VARIANT", "")
     if request.variant and request.variant != name:
         raise HostError(
-            Problem(f"this container is variant {name!r}, not {request.variant!r}", "leave `--variant` out in here")
+            Problem(f"this container is variant {name!r}, not {request.variant!r}", "leave `--variant` out")
         )
     cards = () if request.gpus == "none" else tuple(_selected(host, request.gpus))
     return Plan(
@@ -142,7 +149,7 @@ def _inside(host: Host, request: Request) -> Plan:
         gpu_mode="direct" if cards else "none",
         cards=cards,
         visible=_visible(host, request, cards),
-        why_variant="what this image was built for",
+        why_variant="the variant of this image",
         why_backend="already in the container",
         why_gpus="none asked for" if request.gpus == "none" else host.gpus.reason,
     )
@@ -151,7 +158,7 @@ def _inside(host: Host, request: Request) -> Plan:
 def _cards(
     host: Host, request: Request, asked: Variant | None, problems: list[Problem], warnings: list[Problem]
 ) -> tuple[list[Gpu], str]:
-    """The cards to use, and why there are none."""
+    """Return the cards to use and, if there are none, why. Appends to `problems` and `warnings`."""
     if request.gpus == "none":
         return [], "none asked for"
     if asked is not None and asked.cuda is None:
@@ -175,12 +182,12 @@ def _cards(
         problems.extend(unfit.values())
         return [], ""
     warnings.extend(
-        Problem(f"{o.what}; it is left out", "nothing to do, or name cards: `--gpus 0`") for o in unfit.values()
+        Problem(f"{o.what}; it is left out", "nothing to do, or select cards: `--gpus 0`") for o in unfit.values()
     )
     warnings.extend(
         Problem(
             f"the compute capability of GPU {card.index}, {card.name}, is not known",
-            "run `app doctor` inside to see whether kernels run on it",
+            "run `app doctor` inside to check whether kernels run on it",
         )
         for card in fitting
         if card.capability is None
@@ -192,17 +199,14 @@ def _selected(host: Host, gpus: str) -> list[Gpu]:
     cards = list(host.gpus.cards)
     if gpus == "all":
         return cards
-    wanted = [part.strip() for part in gpus.split(",")]
-    have = {str(card.index): card for card in cards}
-    missing = [index for index in wanted if index not in have]
+    indices = [part.strip() for part in gpus.split(",")]
+    by_index = {str(card.index): card for card in cards}
+    missing = [index for index in indices if index not in by_index]
     if missing:
-        there = f"there are {', '.join(have)}" if have else f"there is none: {host.gpus.reason}"
-        raise HostError(
-            Problem(
-                f"no GPU {', '.join(missing)}: {there}", "give `all`, `none` or numbers as nvidia-smi lists them: `0,1`"
-            )
-        )
-    return [have[index] for index in wanted]
+        present = f"there are {', '.join(by_index)}" if by_index else f"there is none: {host.gpus.reason}"
+        what = f"no GPU {', '.join(missing)}: {present}"
+        raise HostError(Problem(what, "give `all`, `none` or numbers as nvidia-smi lists them: `0,1`"))
+    return [by_index[index] for index in indices]
 
 
 def _variant(asked: Variant | None, cards: Sequence[Gpu]) -> tuple[Variant, str]:
@@ -237,17 +241,17 @@ def _backend(
     if emulated:
         return "native", f"the images are x86_64 and would run emulated on {host.machine}"
     if obstacles:
-        warnings.extend(Problem(f"{o.what}; going on natively, in .venv", o.fix) for o in obstacles)
+        warnings.extend(Problem(f"{o.what}; the native back end is used, in .venv", o.fix) for o in obstacles)
         return "native", "Docker cannot be used"
     return "docker", "an engine answers"
 
 
 def _container_mode(engine: Engine) -> str:
-    """CDI where `--gpus` is not there or is known to lose the cards.
+    """Return `cdi` if `--gpus` is not available or is known to lose the cards, else `runtime`.
 
-    With the systemd cgroup driver a `systemctl daemon-reload` takes the devices that the `--gpus` hook added from a
+    With the systemd cgroup driver a `systemctl daemon-reload` removes the devices that the `--gpus` hook added to a
     running container ("Failed to initialize NVML: Unknown Error"), and a rootless engine's hook may not set cgroups
-    at all. CDI hands the devices over in the container's own configuration.
+    at all. With CDI the devices are part of the container's configuration.
     """
     hook_is_fragile = engine.cgroup_driver == "systemd" or engine.rootless
     return "cdi" if engine.cdi_all and (hook_is_fragile or not engine.nvidia_runtime) else "runtime"

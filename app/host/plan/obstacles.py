@@ -1,4 +1,4 @@
-"""What can stand in the way on a machine: one function each, with its own sentence and its own fix. All pure."""
+"""Obstacles on a machine: each function returns the `Problem` with its fix, or None. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from app.host.probe.machine import Host
 from app.host.variants import VARIANTS, Variant
 
 GB = 1e9
-WITHOUT_GPU = "or go on without the GPU: add `--gpus none`"
+WITHOUT_GPU = "or continue without the GPU: add `--gpus none`"
 _INSTALL = "https://docs.docker.com/engine/install"
 _TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
 _OLDEST = OLDEST_ENGINE[0]
 
 
 def engine_obstacle(host: Host) -> Problem | None:
-    """Why the Docker engine cannot be used, or None where it can."""
+    """Return why the Docker engine cannot be used, or None if it can."""
     engine = host.engine
     if isinstance(engine, NoEngine):
         return _absent(host, engine)
     if engine.too_old:
         return Problem(
-            f"Docker {engine.version} is older than {_OLDEST}, the first whose builder has what the Dockerfile uses",
+            f"Docker {engine.version} is older than {_OLDEST}, the first version that can build the Dockerfile",
             f"upgrade Docker: {_INSTALL}",
         )
     if engine.buildx is None:
         return Problem(
-            f"Docker {engine.version} is there but its buildx plugin is not",
+            f"Docker {engine.version} is installed without its buildx plugin",
             "install it: `sudo apt-get install docker-buildx-plugin` (Debian's own package is `docker-buildx`)",
         )
     if engine.compose is None:
         return Problem(
-            f"Docker {engine.version} is there but its compose plugin, version 2, is not",
+            f"Docker {engine.version} is installed without its compose plugin, version 2",
             "install it: `sudo apt-get install docker-compose-plugin` (Debian's own package is `docker-compose`)",
         )
     return None
@@ -47,8 +47,8 @@ def _absent(host: Host, none: NoEngine) -> Problem:
         return Problem("Docker is not installed", f"install Docker {_OLDEST} or later: {_INSTALL}")
     if none.absence is Absence.NO_PERMISSION:
         return Problem(
-            "Docker is running but this user may not use its socket",
-            "join its group, `sudo usermod -aG docker $USER`, then log in again (in this shell: `newgrp docker`)",
+            "Docker is running but this user has no permission on its socket",
+            "join the docker group, `sudo usermod -aG docker $USER`, and log in again (or here: `newgrp docker`)",
         )
     if none.absence is Absence.NOT_DOCKER:
         return Problem(
@@ -56,13 +56,13 @@ def _absent(host: Host, none: NoEngine) -> Problem:
         )
     if none.absence is Absence.NO_ANSWER:
         return Problem(
-            "the Docker engine does not answer: `docker info` hung for 15 s",
-            "restart Docker Desktop" if desktop else "look at it, `systemctl status docker`, and restart it",
+            "the Docker engine did not answer `docker info` within 15 s",
+            "restart Docker Desktop" if desktop else "check it, `systemctl status docker`, and restart it",
         )
     if address:
         return Problem(
             f"no Docker engine answers at DOCKER_HOST={address}",
-            "correct DOCKER_HOST, or unset it to use this machine's",
+            "correct DOCKER_HOST, or unset it to use this machine's engine",
         )
     return Problem(
         "Docker is installed but its engine is not running",
@@ -73,29 +73,29 @@ def _absent(host: Host, none: NoEngine) -> Problem:
 
 
 def toolkit_obstacle(host: Host, cards: Sequence[Gpu]) -> Problem | None:
-    """Why the engine cannot hand these cards to a container, or None where it can."""
+    """Return why the engine cannot give these cards to a container, or None if it can."""
     engine = host.engine
     if not cards or isinstance(engine, NoEngine) or engine.nvidia_runtime or engine.cdi_all:
         return None
     if engine.snap:
         return Problem(
             "Docker from snap cannot reach the NVIDIA Container Toolkit",
-            f"replace it, `sudo snap remove docker`, by Docker's own packages ({_INSTALL}) and install the toolkit",
+            f"replace it, `sudo snap remove docker`, with Docker's own packages ({_INSTALL}) and install the toolkit",
         )
     if engine.desktop and not host.wsl and host.system == "Linux":
         return Problem(
             "Docker Desktop for Linux runs in a virtual machine that has no GPU",
-            f"use Docker Engine beside it ({_INSTALL}; `docker context use default`) and install the toolkit",
+            f"also install Docker Engine ({_INSTALL}; `docker context use default`) and the toolkit",
         )
     return Problem(
-        f"Docker {engine.version} cannot hand a GPU to a container: the NVIDIA Container Toolkit is not set up",
+        f"Docker {engine.version} cannot give a GPU to a container: the NVIDIA Container Toolkit is not set up",
         f"install it ({_TOOLKIT}), then `sudo nvidia-ctk runtime configure --runtime=docker` and "
         "`sudo systemctl restart docker`",
     )
 
 
 def driver_obstacle(host: Host) -> Problem | None:
-    """A card that is there and whose driver does not answer or is below every variant's floor."""
+    """Return the problem of a card whose driver does not answer or is too old for every variant; None if it works."""
     gpus = host.gpus
     if gpus.cards:
         floors = [v.drivers for v in VARIANTS.values() if v.drivers]
@@ -107,22 +107,22 @@ def driver_obstacle(host: Host) -> Problem | None:
             )
         return None
     present = gpus.pci or gpus.kernel_driver or host.wsl
-    if not gpus.said or not present or "No devices were found" in gpus.said:
+    if not gpus.error or not present or "No devices were found" in gpus.error:
         return None
-    if "version mismatch" in gpus.said:
+    if "version mismatch" in gpus.error:
         loaded = f" ({gpus.kernel_driver} is loaded)" if gpus.kernel_driver else ""
         return Problem(
             f"the NVIDIA driver was upgraded and its old kernel module is still loaded{loaded}",
             f"reboot, {WITHOUT_GPU}",
         )
     return Problem(
-        f"an NVIDIA card is there but its driver does not answer: {gpus.said.splitlines()[0]}",
+        f"there is an NVIDIA card but its driver does not answer: {gpus.error.splitlines()[0]}",
         f"make `nvidia-smi` work first (reinstall the driver, or reboot after a kernel update), {WITHOUT_GPU}",
     )
 
 
 def card_obstacle(card: Gpu, variant: Variant | None) -> Problem | None:
-    """Why `variant` (None: any) has no code for this card; None where it has or where its capability is unknown."""
+    """Return why `variant` (None: any) has no code for this card; None if it has, or if the capability is unknown."""
     capability = card.capability
     if capability is None:
         return None
@@ -144,7 +144,7 @@ def card_obstacle(card: Gpu, variant: Variant | None) -> Problem | None:
 
 
 def platform_obstacle(host: Host, cards: Sequence[Gpu]) -> Problem | None:
-    """An operating system or processor that no build of torch 2.0.1 was made for."""
+    """Return the problem if torch 2.0.1 has no build for this system and processor (with CUDA if there are cards)."""
     if host.system == "Windows":
         return Problem(
             "the workspace does not run on Windows itself",
@@ -158,13 +158,16 @@ def platform_obstacle(host: Host, cards: Sequence[Gpu]) -> Problem | None:
     return None
 
 
-def space_obstacle(where: str, free: int | None, needed_gb: int, what: str) -> Problem | None:
-    """Too little room at `where` (bytes `free`; None is unknown and passes) to make `what`."""
+def space_obstacle(folder: str, free: int | None, needed_gb: int, what: str) -> Problem | None:
+    """Return the problem if `folder` has fewer than `needed_gb` GB (1e9 bytes) free for `what`.
+
+    `free` is in bytes; None means unknown, and passes.
+    """
     if free is None or free >= needed_gb * GB:
         return None
     return Problem(
-        f"{what} needs about {needed_gb} GB and {where} has {free / GB:.1f} GB free",
-        "free some space (Docker's own: `docker system df`, then `docker builder prune`)"
-        if "Docker" in where
+        f"{what} needs about {needed_gb} GB and {folder} has {free / GB:.1f} GB free",
+        "free some space (used by Docker: `docker system df`, then `docker builder prune`)"
+        if "Docker" in folder
         else "free some space on that disk",
     )

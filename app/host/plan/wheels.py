@@ -1,7 +1,7 @@
-"""Whether a variant's wheels can be fetched from here, and what serves where they cannot.
+"""Check whether a variant's wheels can be fetched from here, and fall back to another variant if they cannot.
 
-Two variants take torch from the PyTorch index, which not every network lets through. The default package index has the
-same release as the CUDA 11.7 build; it runs without a GPU too, so it stands in wherever the cards allow.
+Two variants take torch from the PyTorch index, which some networks block. The default package index has the CUDA 11.7
+build of the same release. It also runs without a GPU, so it is the fallback if it has code for every card.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from app.host.plan.choose import Plan
 from app.host.probe.certificates import SYSTEM
 from app.host.variants import DEFAULT_INDEX, VARIANTS
 
-FetchProbe = Callable[[str], str]  # an address -> why it cannot be reached; empty where it can
+FetchProbe = Callable[[str], str]  # a URL -> why it cannot be reached; empty if it can
 
 
 def with_fallback(plan: Plan, root: Path, probe: FetchProbe) -> tuple[Plan, Problem | None]:
-    """The plan, or the one of the default index's build with a warning where the variant's wheels are out of reach.
+    """Return the plan; if its wheels cannot be reached, the fallback and a warning.
 
     Raises:
-        HostError: they are out of reach, and the default index's build has no code for a card of the plan.
+        HostError: if they cannot be reached and the default index's build has no code for a card of the plan.
     """
     address = first_url((root / plan.variant.lock).read_text(encoding="utf-8"))
     why = probe(address) if address else ""
@@ -39,17 +39,17 @@ def with_fallback(plan: Plan, root: Path, probe: FetchProbe) -> tuple[Plan, Prob
     if other is None:
         fix = f"let this machine reach {site}: HTTPS_PROXY for a proxy, WORKSPACE_CA_BUNDLE for certificates"
         raise HostError(Problem(unreached, fix))
-    cpu = "" if plan.cards else "; it runs without a GPU too"
+    cpu = "" if plan.cards else ", which also runs without a GPU"
     return other, Problem(
-        f"{unreached}; taking the default index's build of the same PyTorch, {other.variant.name}{cpu}",
-        f"nothing to do; once {site} can be reached, `invoke clean` and repeat the command",
+        f"{unreached}; using the default index's build of the same PyTorch, {other.variant.name}{cpu}",
+        f"nothing to do; when {site} can be reached, run `invoke clean` and repeat the command",
     )
 
 
 def fallback(plan: Plan) -> Plan | None:
-    """The same plan with the default index's build; None where that has no code for one of the cards.
+    """Return the plan with the default index's build, or None if that has no code for one of the cards.
 
-    Its images keep the base of the variant that was chosen: the wheels bring their own CUDA.
+    Without cards its image is built on the base of the original variant, because the wheels bring their own CUDA.
     """
     other = VARIANTS[DEFAULT_INDEX]
     if not all(card.capability is None or other.kernel_for(card.capability) for card in plan.cards):
@@ -61,15 +61,15 @@ def fallback(plan: Plan) -> Plan | None:
 
 
 def first_url(lock: str) -> str:
-    """The first address in a lock whose wheels are named by address; empty for one from an index."""
+    """Return the first URL in a lock that names its wheels by URL; empty for a lock that uses an index."""
     match = re.search(r"^\S+ @ (\S+)", lock, re.M)
     return match[1] if match else ""
 
 
 def fetch_obstacle(address: str, ca_bundle: str | None = None) -> str:
-    """Why a wheel cannot be fetched, asking for its header only; empty where it can. Follows HTTPS_PROXY.
+    """Return why a wheel cannot be fetched, from a HEAD request; empty if it can. Uses HTTPS_PROXY.
 
-    `ca_bundle` is trusted beside the system's certificates, also where a variable puts it in their place.
+    `ca_bundle` is trusted in addition to the system's certificates, even if a variable replaces them by it.
     """
     context = ssl.create_default_context()
     request = urllib.request.Request(address, method="HEAD", headers={"User-Agent": "gpu-workspace"})
@@ -79,7 +79,7 @@ def fetch_obstacle(address: str, ca_bundle: str | None = None) -> str:
         with urllib.request.urlopen(request, timeout=5, context=context):
             return ""
     except urllib.error.HTTPError as error:
-        # Some mirrors answer only GET; then the address is right.
+        # Some mirrors answer only GET: 405 means that the URL exists.
         return "" if error.code == 405 else f"HTTP {error.code}"
     except OSError as error:
         return str(getattr(error, "reason", error))

@@ -1,7 +1,7 @@
-"""What `docker info` says: the engine, its plugins, its GPU modes, or why there is none.
+"""Detect the Docker engine with `docker info`: its version, plugins and GPU modes, or why no engine answers.
 
-The engine is found by asking it, never by where a socket or a program lies: `DOCKER_HOST`, contexts, rootless, Desktop
-and snap all answer the same question.
+The engine is found by a request, never by the path of a socket or program: `DOCKER_HOST`, contexts, rootless engines,
+Docker Desktop and snap all answer the same request.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from app.host.variants import Version, parse_version
 from app.host.world import NOT_FOUND, TIMED_OUT, Completed, World
 
-OLDEST_ENGINE: Version = (23,)  # BuildKit by default, with heredocs, cache mounts and COPY --link built in
+OLDEST_ENGINE: Version = (23,)  # first with BuildKit as the default: heredocs, cache mounts, COPY --link
 CDI_KIND = "nvidia.com/gpu"
 
 
@@ -31,18 +31,18 @@ class Absence(Enum):
 
 @dataclass(frozen=True)
 class NoEngine:
-    """No engine: why, and what the client printed."""
+    """No engine answered: why, and the client's error text."""
 
     absence: Absence
-    said: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that answered. Versions are as printed; `buildx` and `compose` are None where the plugin is missing.
+    """An engine that answered. Versions are as printed; `buildx` and `compose` are None if the plugin is missing.
 
-    `root` is where it stores images and containers; `local` is False where that is not on this machine's own disk.
-    `cdi_devices` are the fully named NVIDIA devices that it can inject; empty where CDI is off.
+    `root` is the folder where it stores images and containers; `local` is False if that is not on this machine's disk.
+    `cdi_devices` are the fully qualified NVIDIA devices that it can inject; empty if CDI is off.
     """
 
     version: str
@@ -71,40 +71,40 @@ class Engine:
 
     @property
     def nvidia_runtime(self) -> bool:
-        """Whether `--gpus` works: the runtime is registered, or the hook that dockerd looks for is installed."""
+        """Whether `--gpus` works: the runtime is registered, or the hook that dockerd uses is installed."""
         return "nvidia" in self.runtimes or "nvidia" in self.default_runtime or self.gpu_hook is not None
 
     @property
     def cdi_all(self) -> bool:
-        """Whether the engine can inject every card by the name that the NVIDIA toolkit gives them together."""
+        """Whether the engine can inject all cards at once, by the toolkit's device name `nvidia.com/gpu=all`."""
         return f"{CDI_KIND}=all" in self.cdi_devices
 
 
 def detect_engine(world: World) -> Engine | NoEngine:
-    """Ask `docker info` once; never raises."""
+    """Return the engine from one call of `docker info`, or why there is none. Never raises."""
     if world.which("docker") is None:
         return NoEngine(Absence.NOT_INSTALLED)
     answer = world.run(["docker", "info", "--format", "{{json .}}"], timeout=15)
     info = _parsed(answer.out)
     if not info.get("ServerVersion"):
-        return NoEngine(_why(answer, info), _said(answer, info))
+        return NoEngine(_absence(answer, info), _error_text(answer, info))
     return _engine(world, info)
 
 
-def _why(answer: Completed, info: dict[str, Any]) -> Absence:
-    said = _said(answer, info).lower()
+def _absence(answer: Completed, info: dict[str, Any]) -> Absence:
+    error = _error_text(answer, info).lower()
     if answer.code == TIMED_OUT:
         return Absence.NO_ANSWER
     if answer.code == NOT_FOUND:
         return Absence.NOT_INSTALLED
-    if "permission denied" in said:
+    if "permission denied" in error:
         return Absence.NO_PERMISSION
-    if "podman" in said or "store" in info:
+    if "podman" in error or "store" in info:
         return Absence.NOT_DOCKER
     return Absence.NOT_RUNNING
 
 
-def _said(answer: Completed, info: dict[str, Any]) -> str:
+def _error_text(answer: Completed, info: dict[str, Any]) -> str:
     errors = info.get("ServerErrors") or []
     return "\n".join([*map(str, errors), answer.err.strip()]).strip()
 
@@ -116,7 +116,7 @@ def _engine(world: World, info: dict[str, Any]) -> Engine:
     desktop = str(info.get("OperatingSystem") or "") == "Docker Desktop"
     status = dict(pair for pair in info.get("DriverStatus") or [] if len(pair) == 2)
     if str(status.get("driver-type", "")).startswith("io.containerd.snapshotter"):
-        root = "/var/lib/containerd"  # the containerd image store keeps layers there, not under DockerRootDir
+        root = "/var/lib/containerd"  # the containerd image store puts layers there, not under DockerRootDir
     cdi_dirs = tuple(info.get("CDISpecDirs") or ())
     return Engine(
         version=str(info["ServerVersion"]),
@@ -142,7 +142,7 @@ def _engine(world: World, info: dict[str, Any]) -> Engine:
 
 
 def _address(world: World, info: dict[str, Any]) -> str:
-    """Where the client sends its requests, empty for its default; only another context than that takes a question."""
+    """Return the engine's address, empty for the default; only a context other than the default needs a command."""
     context = str((info.get("ClientInfo") or {}).get("Context") or "default")
     if world.env.get("DOCKER_HOST") or context == "default":
         return world.env.get("DOCKER_HOST", "")
@@ -154,7 +154,7 @@ def _version(plugin: dict[str, Any] | None) -> str | None:
 
 
 def _cdi_devices(world: World, info: dict[str, Any], dirs: tuple[str, ...]) -> tuple[str, ...]:
-    """NVIDIA devices: as the engine lists them (Docker 28.2 and later), else from the specs in its folders."""
+    """Return the NVIDIA devices: as the engine lists them (Docker 28.2 and later), else from the specs in `dirs`."""
     listed = info.get("DiscoveredDevices")
     if listed:
         names = [str(d.get("ID", "")) for d in listed if d.get("Source", "cdi") == "cdi"]
@@ -163,7 +163,7 @@ def _cdi_devices(world: World, info: dict[str, Any], dirs: tuple[str, ...]) -> t
     for folder in dirs:
         for path in [p for ending in ("yaml", "yml", "json") for p in world.glob(f"{folder}/*.{ending}")]:
             text = world.read(path) or ""
-            # JSON is YAML; two patterns read both, and the standard library has no YAML parser.
+            # Two patterns read both YAML and JSON specs; the standard library has no YAML parser.
             if re.search(rf"[\"']?kind[\"']?\s*:\s*[\"']?{CDI_KIND}[\"']?\s*[,\n]", text):
                 devices = text[text.find("devices") :]
                 names = re.findall(r"^\s*-?\s*\{?\s*[\"']?name[\"']?\s*:\s*[\"']?([\w.:-]+)[\"']?", devices, re.M)

@@ -1,16 +1,16 @@
-"""What `nvidia-smi` and the kernel say about the NVIDIA cards of this machine."""
+"""Detect the NVIDIA cards of this machine with `nvidia-smi`, the kernel and the PCI bus."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from app.host.variants import Capability, parse_version
 from app.host.world import Completed, World
 
 # Compute capability by product name, for drivers before R510, whose nvidia-smi has no `compute_cap` field.
-# The first pattern that fits wins, so that a longer name stands before the shorter one it contains.
+# The first pattern that matches wins, so a longer name comes before a shorter one that it contains.
 # Source: developer.nvidia.com/cuda-gpus and cuda-legacy-gpus.
 _NAMES: tuple[tuple[str, Capability], ...] = (
     (r"\bGB10\b", (12, 1)),
@@ -33,12 +33,12 @@ _NAMES: tuple[tuple[str, Capability], ...] = (
 )
 
 _FIELDS = ("index", "name", "uuid", "driver_version", "memory.total", "compute_cap")
-_WSL_TOOL = "/usr/lib/wsl/lib/nvidia-smi"  # where WSL puts it; not on PATH for every shell
+_WSL_TOOL = "/usr/lib/wsl/lib/nvidia-smi"  # WSL's folder is not on PATH in every shell
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One card. `capability` is None where neither the driver nor the name tells; memory in MiB."""
+    """One card. `capability` is None if neither the driver nor the product name gives it; memory in MiB."""
 
     index: int
     name: str
@@ -48,17 +48,17 @@ class Gpu:
 
     @property
     def sm(self) -> str:
-        """`sm_90`, or `sm_?`."""
+        """The architecture name: `sm_90`, or `sm_?` if it is unknown."""
         return "sm_?" if self.capability is None else "sm_{}{}".format(*self.capability)
 
 
 @dataclass(frozen=True)
 class Gpus:
-    """Every card that the driver shows, or why it shows none.
+    """The cards that the driver lists, or the reason why it lists none.
 
-    `kernel_driver` is the version of the loaded kernel module and may differ from `driver` after an upgrade without a
-    reboot. `pci` lists NVIDIA display devices on the bus, whether or not a driver is loaded. `said` is what nvidia-smi
-    printed where it failed.
+    `kernel_driver` is the version of the loaded kernel module; it may differ from `driver` after an upgrade without a
+    reboot. `pci` lists the NVIDIA display devices on the bus, whether or not a driver is loaded. `error` is the output
+    of an nvidia-smi that failed. `reason` is one sentence, empty if there are cards.
     """
 
     cards: tuple[Gpu, ...] = ()
@@ -66,20 +66,20 @@ class Gpus:
     kernel_driver: str | None = None
     pci: tuple[str, ...] = ()
     tool: str | None = None
-    said: str = ""
-    reason: str = field(default="")  # one sentence: why there are no cards; empty where there are some
+    error: str = ""
+    reason: str = ""
 
 
 def detect_gpus(world: World) -> Gpus:
-    """Ask nvidia-smi for the cards, the kernel for its module and the bus for what is plugged in."""
+    """Return the cards from nvidia-smi, the kernel module's version and the display devices on the bus."""
     kernel = kernel_driver(world)
-    pci = _on_the_bus(world)
+    pci = _pci_devices(world)
     tool = world.which("nvidia-smi") or (_WSL_TOOL if world.exists(_WSL_TOOL) else None)
     if tool is None:
         reason = (
-            f"an NVIDIA card is on the bus ({pci[0]}) but no driver: nvidia-smi is not there"
+            f"an NVIDIA card is on the PCI bus ({pci[0]}) but it has no driver: nvidia-smi is not installed"
             if pci
-            else "no NVIDIA driver: nvidia-smi is not there"
+            else "no NVIDIA driver: nvidia-smi is not installed"
         )
         return Gpus(kernel_driver=kernel, pci=pci, reason=reason)
     answer = _query(world, tool, _FIELDS)
@@ -87,10 +87,10 @@ def detect_gpus(world: World) -> Gpus:
     if not answer.ok and "compute_cap" in answer.out + answer.err:
         fields = _FIELDS[:-1]
         answer = _query(world, tool, fields)
-    said = (answer.out + answer.err).strip()
-    if not answer.ok or "No devices were found" in said:
-        first = said.splitlines()[0] if said else f"exit code {answer.code}"
-        return Gpus(kernel_driver=kernel, pci=pci, tool=tool, said=said, reason=f"nvidia-smi says: {first}")
+    output = (answer.out + answer.err).strip()
+    if not answer.ok or "No devices were found" in output:
+        first = output.splitlines()[0] if output else f"exit code {answer.code}"
+        return Gpus(kernel_driver=kernel, pci=pci, tool=tool, error=output, reason=f"nvidia-smi reports: {first}")
     rows = [dict(zip(fields, (cell.strip() for cell in line.split(",")))) for line in answer.out.splitlines() if line]
     if not rows:
         return Gpus(kernel_driver=kernel, pci=pci, tool=tool, reason="nvidia-smi lists no card")
@@ -104,12 +104,12 @@ def detect_gpus(world: World) -> Gpus:
 
 
 def capability_of(name: str) -> Capability | None:
-    """Compute capability of a product name as nvidia-smi prints it, or None where the table does not know it."""
+    """Return the compute capability of a product name as nvidia-smi prints it; None if the table lacks it."""
     return next((capability for pattern, capability in _NAMES if re.search(pattern, name)), None)
 
 
 def _query(world: World, tool: str, fields: Sequence[str]) -> Completed:
-    # Without persistence mode the driver initialises every card first: seconds on a machine with eight.
+    # Without persistence mode the driver first initialises every card, which takes seconds with eight cards.
     return world.run([tool, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"], timeout=30)
 
 
@@ -131,8 +131,8 @@ def kernel_driver(world: World) -> str | None:
     return match[1] if match else None
 
 
-def _on_the_bus(world: World) -> tuple[str, ...]:
-    """PCI addresses of NVIDIA display devices (vendor 10de, class 03)."""
+def _pci_devices(world: World) -> tuple[str, ...]:
+    """Return the PCI addresses of NVIDIA display devices (vendor 10de, class 03)."""
     found = []
     for vendor in world.glob("/sys/bus/pci/devices/*/vendor"):
         folder = vendor.rsplit("/", 1)[0]

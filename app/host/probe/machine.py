@@ -1,4 +1,4 @@
-"""Everything the workspace knows about the machine, gathered once: `detect(World()) -> Host`. Nothing here raises."""
+"""Detect everything that the workspace needs to know about the machine: `detect(World()) -> Host`. Never raises."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from app.host.probe.engine import Engine, NoEngine, detect_engine
 from app.host.probe.gpus import Gpus, detect_gpus
 from app.host.world import World
 
-ROOT = Path(__file__).resolve().parents[3]  # the checkout that this package lies in
+ROOT = Path(__file__).resolve().parents[3]  # the checkout
 
-# The first that is set wins; the same order everywhere a CA bundle is needed.
+# The first one that is set wins, for builds, downloads and the native environment alike.
 CA_VARIABLES = ("WORKSPACE_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT")
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
-# Read from the environment and kept; nothing else is, so that a Host can be printed without giving a token away.
-_KEPT = (
+# A Host holds only these environment variables, so that it can be printed without a secret.
+_ENV_NAMES = (
     "WORKSPACE_VARIANT",
     "WORKSPACE_BACKEND",
     "WORKSPACE_INSIDE",
@@ -39,10 +39,12 @@ _KEPT = (
 
 @dataclass(frozen=True)
 class Host:
-    """One machine. What could not be found out is None or empty, and the part beside it says why.
+    """One machine. What is unknown is None or empty. Sizes in bytes.
 
-    `release` is the operating system's own name for itself. Sizes in bytes. `proxies` holds the variables that are
-    set, in upper case. `ca_bundle` is the file that the first of `CA_VARIABLES` names, and `ca_from` that variable.
+    `release` is the operating system's name and version. `inside` is True in the workspace's own container.
+    `docker_free` and `project_free` are the free space on Docker's disk and on the checkout's. `proxies` holds the
+    proxy variables that are set, in upper case. `ca_bundle` is the file that the first set one of `CA_VARIABLES` names,
+    `ca_from` is that variable; if the file does not exist, its path is in `ca_missing` instead.
     """
 
     system: str
@@ -59,17 +61,17 @@ class Host:
     proxies: Mapping[str, str] = field(default_factory=dict)
     ca_bundle: str | None = None
     ca_from: str = ""
-    ca_missing: str = ""  # a bundle that a variable names and that is not there
+    ca_missing: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def x86_linux(self) -> bool:
-        """Whether this is what the images and the URL-locked wheels are made for."""
+        """Whether the images and the URL-locked wheels are built for this machine."""
         return self.system == "Linux" and self.machine in ("x86_64", "AMD64")
 
 
 def detect(world: World) -> Host:
-    """Gather the facts; the two slow questions (the engine and the driver) run side by side."""
+    """Return the facts about the machine. The two slow ones, engine and driver, are detected in parallel."""
     with ThreadPoolExecutor(2) as pool:
         engine_answer = pool.submit(detect_engine, world)
         gpus_answer = pool.submit(detect_gpus, world)
@@ -92,12 +94,12 @@ def detect(world: World) -> Host:
         ca_bundle=ca_bundle,
         ca_from=ca_from,
         ca_missing=ca_missing,
-        env={name: world.env[name] for name in _KEPT if name in world.env},
+        env={name: world.env[name] for name in _ENV_NAMES if name in world.env},
     )
 
 
 def find_ca_bundle(world: World) -> tuple[str, str | None, str]:
-    """(variable, path, missing path) of the extra certificates that a build or a download should trust."""
+    """Return (variable, path, missing path) of the extra certificates that a build or a download must trust."""
     for name in CA_VARIABLES:
         path = world.env.get(name)
         if path:
@@ -106,7 +108,7 @@ def find_ca_bundle(world: World) -> tuple[str, str | None, str]:
 
 
 def _proxies(env: Mapping[str, str]) -> dict[str, str]:
-    """Tools differ in which case they read, so either counts."""
+    """Return the proxy variables that are set, in upper or lower case: tools differ in which one they read."""
     found = {name: env.get(name) or env.get(name.lower()) for name in PROXY_VARIABLES}
     return {name: value for name, value in found.items() if value}
 

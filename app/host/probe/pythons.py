@@ -1,21 +1,27 @@
-"""Find a Python that the locks have wheels for: 3.10, else 3.11, on PATH, under pyenv, or uv's own."""
+"""Find uv, and a Python that the locks have wheels for: 3.10, else 3.11, on PATH, under pyenv or from uv."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
-from app.host.probe.uv import find_uv
+from app.errors import Problem
 from app.host.variants import PYTHON, PYTHONS, parse_version
 from app.host.world import World
 
-# A Python built without one of these libraries installs everything and then fails at an import.
+# `pip install invoke uv` puts uv next to the Python that runs invoke, in a folder that need not be on PATH.
+PYTHON_BIN = str(Path(sys.executable).parent)
+NO_UV = Problem("uv, which makes the locks and the native environment, is not installed", "pip install uv")
+
+# A Python built without one of these libraries installs all packages and then fails at an import.
 _PROBE = "import sys, bz2, ctypes, lzma, sqlite3, ssl; print('%d.%d.%d' % sys.version_info[:3])"
 NO_COMPILE = "Python 3.11: torch.compile is off, because PyTorch 2.0's compiler stops at Python 3.10"
 
 
 @dataclass(frozen=True)
 class Python:
-    """An interpreter that answered. `note` says what does not work with it."""
+    """An interpreter that runs. `note` says what does not work with it."""
 
     path: str
     version: str
@@ -23,7 +29,7 @@ class Python:
 
 
 def find_python(world: World, versions: tuple[str, ...] = PYTHONS) -> Python | None:
-    """The best one that is there, 3.10 before 3.11; None where there is none."""
+    """Return the first of `versions` that is installed (3.10 before 3.11), or None if none is."""
     for version in versions:
         for path in _candidates(world, version):
             answer = world.run([path, "-c", _PROBE])
@@ -33,7 +39,7 @@ def find_python(world: World, versions: tuple[str, ...] = PYTHONS) -> Python | N
 
 
 def _candidates(world: World, version: str) -> list[str]:
-    """Where it may be, in the order to try: a name on PATH may be a shim that does not know this version."""
+    """Return the paths to try, in order. A name on PATH may be a pyenv shim that does not know this version."""
     found: list[str | None] = [world.which(f"python{version}")]
     home = world.env.get("HOME", "")
     pyenv = world.env.get("PYENV_ROOT") or f"{home}/.pyenv"
@@ -45,3 +51,9 @@ def _candidates(world: World, version: str) -> list[str]:
         answer = world.run([uv, "python", "find", "--managed-python", "--no-python-downloads", version])
         found.append(answer.out.strip() if answer.ok else None)
     return [path for path in found if path]
+
+
+def find_uv(world: World) -> str | None:
+    """Return the path of uv: on PATH, or in `PYTHON_BIN`; None if it is not installed."""
+    path = f"{PYTHON_BIN}/uv"
+    return world.which("uv") or (path if world.exists(path) else None)

@@ -70,7 +70,7 @@ def test_the_uv_beside_this_python_resolves(tmp_path: Path, monkeypatch: pytest.
     uv.chmod(0o755)
     (tmp_path / "dev.in").touch()
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
-    monkeypatch.setattr("app.host.probe.uv.BESIDE", str(tmp_path / "bin"))
+    monkeypatch.setattr("app.host.probe.pythons.PYTHON_BIN", str(tmp_path / "bin"))
     with pytest.raises(HostError, match="the uv beside"):
         lockfiles.write_locks(tmp_path)
     uv.unlink()

@@ -17,8 +17,7 @@ from app.host.plan.choose import Request, choose
 from app.host.plan.wheels import fetch_obstacle, first_url
 from app.host.probe.certificates import SYSTEM
 from app.host.probe.machine import detect
-from app.host.probe.pythons import find_python
-from app.host.probe.uv import BESIDE
+from app.host.probe.pythons import PYTHON_BIN, find_python
 from app.host.world import Completed
 from tests.host.fake_world import Answer, FakeWorld, nvidia_smi
 from tests.host.recording import RecordingRunner
@@ -230,11 +229,11 @@ def test_pythons_are_found_on_path_under_pyenv_and_with_uv() -> None:
 
 def test_a_python_of_uvs_own_is_found_by_the_uv_beside_this_python() -> None:
     own = "/home/me/.local/share/uv/python/cpython-3.10/bin/python3.10"
-    world = FakeWorld({"uv python find": f"{own}\n", "python3.10": "3.10.16\n"}, files={f"{BESIDE}/uv": ""})
+    world = FakeWorld({"uv python find": f"{own}\n", "python3.10": "3.10.16\n"}, files={f"{PYTHON_BIN}/uv": ""})
     world.which = lambda name: None  # type: ignore[method-assign]
     found = find_python(world)
     assert found is not None
-    assert (found.path, world.ran[0][0]) == (own, f"{BESIDE}/uv")
+    assert (found.path, world.ran[0][0]) == (own, f"{PYTHON_BIN}/uv")
 
 
 def test_uv_gets_what_only_pip_would_read(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""`invoke doctor` and what `invoke up` prints first."""
+"""The pre-flight checks of `invoke doctor` and `invoke up`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.host.checks import gpu, machine
 from app.host.checks.context import CheckContext
 from app.host.checks.preflight import CHECKS, main
 from app.host.plan.choose import Request
-from app.host.probe.uv import BESIDE
+from app.host.probe.pythons import PYTHON_BIN
 from app.host.world import World
 from tests.host.fake_world import NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
 from tests.host.recorded_hosts import world_of
@@ -28,7 +28,7 @@ def ask(check: checks.Check[CheckContext], world: World, **request: str) -> chec
     return check.look(CheckContext.of(world, Request(**request)))
 
 
-def test_the_report_ends_with_one_line_that_says_what_to_use(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_ends_with_the_variant_and_back_end_to_use(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([], world_of("h100")) == 0
     *table, blank, last = capsys.readouterr().out.splitlines()
     assert (blank, len(table)) == ("", len(CHECKS))
@@ -36,26 +36,26 @@ def test_the_report_ends_with_one_line_that_says_what_to_use(capsys: pytest.Capt
     assert last.endswith("GPU through cdi (2 x NVIDIA H100 80GB HBM3)")
 
 
-def test_where_nothing_will_do_the_last_line_says_why_and_what_would(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_line_says_why_the_workspace_cannot_run_and_the_fix(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([], world_of("rtx-5090")) == 2
     last = capsys.readouterr().out.splitlines()[-1]
     assert "no code in any build of PyTorch 2.0" in last
     assert "--gpus none" in last
 
 
-def test_the_same_host_without_its_gpu_is_fine(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_host_without_its_gpu_only_warns(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--gpus", "none", "--strict"], world_of("rtx-5090")) == 1  # the card is still worth a warning
     assert capsys.readouterr().out.splitlines()[-1].startswith("use variant cpu (no GPU to use), back end docker")
 
 
-def test_a_wish_that_cannot_be_had_fails(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_impossible_request_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--backend", "docker"], world_of("no-docker")) == 2
     out = capsys.readouterr().out
     assert "fail  request" in out
     assert "fail  docker" in out
 
 
-def test_wishes_come_from_the_environment_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_requests_come_from_the_environment_too(capsys: pytest.CaptureFixture[str]) -> None:
     commands = {"docker info": docker_info()}
     world = FakeWorld(commands, env={"WORKSPACE_BACKEND": "native"}, programs={"uv": "/usr/bin/uv"})
     assert main([], world) == 0
@@ -76,7 +76,7 @@ def test_strict_turns_a_warning_into_exit_code_1(capsys: pytest.CaptureFixture[s
     capsys.readouterr()
 
 
-def test_driver_numbers_under_wsl_are_those_of_windows() -> None:
+def test_driver_versions_under_wsl_are_those_of_windows() -> None:
     wsl = {"/proc/version": "Linux version 5.15.153.1-microsoft-standard-WSL2"}
     smi = nvidia_smi("Tesla T4", driver="460.89")
     answer = ask(gpu.driver_version, FakeWorld({"nvidia-smi": smi}, wsl))
@@ -84,7 +84,7 @@ def test_driver_numbers_under_wsl_are_those_of_windows() -> None:
     assert "cu117 by compatibility from 452.39 on (native: 516.31)" in answer.detail
 
 
-def test_a_port_held_by_this_workspace_is_not_taken() -> None:
+def test_a_port_in_use_by_this_workspace_passes() -> None:
     table = "   0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 31337 1\n"
     commands = {"docker info": docker_info(), "docker ps": "127.0.0.1:8888->8888/tcp\n"}
     assert ask(machine.ports, FakeWorld(commands, {"/proc/net/tcp": table})).status == "pass"
@@ -93,10 +93,10 @@ def test_a_port_held_by_this_workspace_is_not_taken() -> None:
     assert ask(machine.ports, FakeWorld(commands)).status == "skip"
 
 
-def test_a_port_that_was_moved_is_the_one_that_counts() -> None:
+def test_the_port_that_a_variable_sets_is_checked() -> None:
     table = "   0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 31337 1\n"
     world = FakeWorld(files={"/proc/net/tcp": table}, env={"WORKSPACE_NOTEBOOK_PORT": "9000"})
-    assert ask(machine.ports, world).detail == "9000, 6006 are free or this workspace's own"
+    assert ask(machine.ports, world).detail == "9000, 6006 are free or in use by this workspace"
 
 
 def test_ports_are_those_of_the_compose_file() -> None:
@@ -104,7 +104,7 @@ def test_ports_are_those_of_the_compose_file() -> None:
     assert [(name, int(port)) for name, port in published] == list(machine.PORTS.values())
 
 
-def test_a_real_socket_is_seen_listening() -> None:
+def test_a_real_socket_is_found_listening() -> None:
     import socket
 
     with socket.socket() as server:
@@ -113,7 +113,7 @@ def test_a_real_socket_is_seen_listening() -> None:
         table = World().read("/proc/net/tcp")
         if not table:
             pytest.skip("no /proc/net/tcp on this machine")
-        assert server.getsockname()[1] in machine.listening(table)
+        assert server.getsockname()[1] in machine.listening_ports(table)
 
 
 @pytest.mark.parametrize(
@@ -128,29 +128,29 @@ def test_a_proxy_is_shown_without_its_password(url: str, shown: str) -> None:
     assert machine.without_password(url) == shown
 
 
-def test_a_certificate_bundle_that_is_not_there_stops_a_build_only() -> None:
+def test_a_missing_certificate_bundle_fails_for_a_build_only() -> None:
     env = {"SSL_CERT_FILE": "/gone.pem"}
     answer = ask(machine.certificates, FakeWorld({"docker info": docker_info()}, env=env))
-    assert (answer.status, answer.detail) == ("fail", "SSL_CERT_FILE names /gone.pem, which is not there")
+    assert (answer.status, answer.detail) == ("fail", "SSL_CERT_FILE names /gone.pem, which does not exist")
     assert ask(machine.certificates, FakeWorld(env=env)).status == "warn"
 
 
-def test_a_full_disk_stops_what_is_not_there_yet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_fails_unless_the_image_exists(capsys: pytest.CaptureFixture[str]) -> None:
     full: dict[str, Answer] = {"docker info": docker_info()}
     assert main([], FakeWorld(full, free=3_000_000_000)) == 2
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("nothing will do here: the cpu image needs about 8 GB")
+    assert last.startswith("the workspace cannot run here: the cpu image needs about 8 GB")
     assert "docker builder prune" in last
     there: dict[str, Answer] = {**full, "docker image inspect": {"gpu-workspace:cpu-dev": "sha256:0\n"}}
     assert main([], FakeWorld(there, free=3_000_000_000)) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("use variant cpu")
 
 
-def test_uv_is_asked_for_where_it_has_work_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uv_is_required_only_if_the_environment_must_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Environment, "current", lambda environment: None)
     nothing = ask(machine.uv, FakeWorld())
     assert (nothing.status, nothing.fix) == ("fail", "pip install uv")
-    assert ask(machine.uv, FakeWorld(files={f"{BESIDE}/uv": ""})).detail == f"{BESIDE}/uv"
+    assert ask(machine.uv, FakeWorld(files={f"{PYTHON_BIN}/uv": ""})).detail == f"{PYTHON_BIN}/uv"
     assert ask(machine.uv, FakeWorld({"docker info": docker_info()})).status == "skip"
     monkeypatch.setattr(Environment, "current", lambda environment: "a stamp")
     assert ask(machine.uv, FakeWorld()).status == "skip"
@@ -171,10 +171,10 @@ def test_an_old_driver_passes_the_gate_through_cdi() -> None:
     }
     answer = ask(gpu.driver_gate, FakeWorld(commands, spec))
     assert answer.status == "pass"
-    assert "not asked through CDI" in answer.detail
+    assert "CDI does not check it" in answer.detail
 
 
-def test_docker_desktops_small_memory_is_seen() -> None:
+def test_the_small_memory_of_docker_desktop_is_a_warning() -> None:
     info = docker_info(OperatingSystem="Docker Desktop", MemTotal=4_000_000_000)
     answer = ask(machine.memory, FakeWorld({"docker info": info}, {"/proc/meminfo": "MemTotal: 64000000 kB\n"}))
     assert (answer.status, answer.detail[:6]) == ("warn", "4.0 GB")
@@ -186,14 +186,14 @@ def test_an_engine_on_another_machine_is_a_warning() -> None:
     assert ask(machine.engine_kind, world).status == "warn"
 
 
-def test_a_lost_gpu_is_foreseen_only_with_systemd_and_without_cdi() -> None:
+def test_a_lost_gpu_is_predicted_only_with_systemd_and_without_cdi() -> None:
     smi = nvidia_smi("NVIDIA L4", driver="535.104.05")
     for fields, status in (({"CgroupDriver": "systemd"}, "warn"), ({"CgroupDriver": "cgroupfs"}, "pass")):
         world = FakeWorld({"nvidia-smi": smi, "docker info": docker_info(Runtimes=NVIDIA_RUNTIME, **fields)})
         assert ask(gpu.cgroups, world).status == status
 
 
-def test_every_check_says_what_it_finds() -> None:
+def test_every_check_has_a_description_and_a_source() -> None:
     names = [check.name for check in CHECKS]
     assert len(set(names)) == len(names)
     for check in CHECKS:
@@ -202,7 +202,7 @@ def test_every_check_says_what_it_finds() -> None:
 
 
 def test_it_runs_on_a_bare_python_and_quickly() -> None:
-    """As `invoke` starts it: no third-party package may be imported."""
+    """`invoke` runs it with the host's Python, so it may import no third-party package."""
     code = (
         "import sys, app.host.checks.preflight; "
         "print(sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'pydantic', 'yaml', 'numpy', 'invoke')))"

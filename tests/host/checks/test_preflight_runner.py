@@ -46,18 +46,18 @@ def broken(context: str) -> Answer:
 
 @check("stuck", limit=0.1)
 def stuck(context: str) -> Answer:
-    """A check that never comes back."""
+    """A check that never returns."""
     time.sleep(60)
     return passed(context)
 
 
-def test_results_carry_name_step_and_a_source_only_where_there_is_something_to_do() -> None:
+def test_results_have_name_and_step_and_a_source_only_for_warnings_and_failures() -> None:
     first, second = run([good, bad], "it")
     assert (first.name, first.status, first.detail, first.source, first.step) == ("good", "pass", "it is good", "", 0)
     assert (second.status, second.fix, second.source, second.step) == ("fail", "make it good", "there", 3)
 
 
-def test_a_bug_in_a_check_is_its_own_failure_and_the_rest_runs() -> None:
+def test_an_exception_in_a_check_is_its_failure_and_the_rest_runs() -> None:
     first, second = run([broken, good], "it")
     assert first.status == "fail"
     assert "KeyError: 'it'" in first.detail
@@ -65,7 +65,7 @@ def test_a_bug_in_a_check_is_its_own_failure_and_the_rest_runs() -> None:
     assert second.status == "pass"
 
 
-def test_a_check_that_hangs_is_left_behind() -> None:
+def test_a_check_that_hangs_is_abandoned() -> None:
     begin = time.perf_counter()
     first, second = run([stuck, good], "it")
     assert time.perf_counter() - begin < 5
@@ -99,10 +99,10 @@ def results(*statuses: str) -> list[Result]:
     ],
 )
 def test_verdict_and_exit_code(statuses: tuple[str, ...], worst: str, code: int, strict_code: int) -> None:
-    given = results(*statuses)
-    assert verdict(given) == worst
-    assert exit_code(given, strict=False) == code
-    assert exit_code(given, strict=True) == strict_code
+    listed = results(*statuses)
+    assert verdict(listed) == worst
+    assert exit_code(listed, strict=False) == code
+    assert exit_code(listed, strict=True) == strict_code
 
 
 def test_json_report_keeps_its_schema() -> None:
@@ -145,7 +145,7 @@ def test_table_is_coloured_and_folded_on_a_terminal(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_no_colour_where_it_is_not_wanted(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_colour_if_the_environment_forbids_it(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""The plan for each kind of machine: this table is the specification."""
+"""The plan for each kind of machine; this table is the specification."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CASES = {
     "laptop without a GPU": Case(PLAIN, ("cpu", "docker", "none")),
     "no Docker, no GPU": Case({}, ("cpu", "native", "none"), ("Docker is not installed",)),
     "no engine running": Case({"docker info": DOCKER_DOWN}, ("cpu", "native", "none"), ("not running",)),
-    "no permission": Case({"docker info": DOCKER_DENIED}, ("cpu", "native", "none"), ("may not use its socket",)),
+    "no permission": Case({"docker info": DOCKER_DENIED}, ("cpu", "native", "none"), ("no permission on its socket",)),
     "engine too old": Case(
         {"docker info": docker_info("20.10.5+dfsg1")}, ("cpu", "native", "none"), ("older than 23",)
     ),
@@ -97,7 +97,7 @@ CASES = {
     "T4 on R470: through the gate": Case(
         {**TOOLKIT, **gpus("Tesla T4", driver="470.239.06")}, ("cu118", "docker", "runtime")
     ),
-    "an RTX 4090 beside an RTX 5090": Case(
+    "an RTX 4090 and an RTX 5090": Case(
         {**TOOLKIT, **gpus("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 5090", driver="580.65.06")},
         ("cu118", "docker", "runtime"),
         ("RTX 5090 (sm_120), has no code in any build of PyTorch 2.0",),
@@ -122,7 +122,9 @@ CASES = {
         {**TOOLKIT, **gpus("NVIDIA L4")}, ("cpu", "docker", "none"), request=Request(variant="cpu")
     ),
     "asked: cu117 without a GPU": Case(PLAIN, ("cu117", "docker", "none"), request=Request(variant="cu117")),
-    "asked: native beside an engine": Case(PLAIN, ("cpu", "native", "none"), request=Request(backend="native")),
+    "asked: native although an engine answers": Case(
+        PLAIN, ("cpu", "native", "none"), request=Request(backend="native")
+    ),
     "asked: docker on arm64": Case(
         PLAIN,
         ("cpu", "docker", "none"),
@@ -140,12 +142,12 @@ def plan(case: Case) -> Plan:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_chosen(name: str) -> None:
+def test_the_chosen_plan(name: str) -> None:
     case = CASES[name]
-    made = plan(case)
-    assert (made.variant.name, made.backend, made.gpu_mode) == case.expect
-    assert len(made.warnings) == len(case.warns), made.warnings
-    for warning, part in zip(made.warnings, case.warns):
+    chosen = plan(case)
+    assert (chosen.variant.name, chosen.backend, chosen.gpu_mode) == case.expect
+    assert len(chosen.warnings) == len(case.warns), chosen.warnings
+    for warning, part in zip(chosen.warnings, case.warns):
         assert part in warning.what
         assert warning.fix
 
@@ -194,7 +196,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_says_why_and_what_to_type(name: str) -> None:
+def test_a_refusal_has_a_reason_and_a_fix(name: str) -> None:
     case, sentences = REFUSED[name]
     with pytest.raises(HostError) as caught:
         plan(case)
@@ -204,28 +206,28 @@ def test_what_is_refused_says_why_and_what_to_type(name: str) -> None:
         assert problem.fix
 
 
-def test_cards_are_chosen_by_number_and_the_unfit_left_out() -> None:
+def test_cards_are_selected_by_index_and_unusable_ones_left_out() -> None:
     two = {**TOOLKIT, **gpus("NVIDIA L4", "NVIDIA L4")}
     assert plan(Case(two, ("", "", ""))).visible is None
     assert plan(Case(two, ("", "", ""), request=Request(gpus="1"))).visible == "1"
     assert plan(Case(two, ("", "", ""), request=Request(gpus="none"))).visible == ""
-    assert plan(CASES["an RTX 4090 beside an RTX 5090"]).visible == "0"
+    assert plan(CASES["an RTX 4090 and an RTX 5090"]).visible == "0"
 
 
-def test_the_gate_is_skipped_only_where_it_would_refuse() -> None:
+def test_the_gate_is_skipped_only_if_it_would_refuse() -> None:
     assert plan(CASES["T4 on R450: the image's gate"]).skip_gate
     assert not plan(CASES["T4 on R470: through the gate"]).skip_gate
 
 
 def test_inside_the_container_there_is_nothing_to_choose() -> None:
     host = detect(FakeWorld(env={"WORKSPACE_INSIDE": "1", "WORKSPACE_VARIANT": "cu117"}))
-    made = choose(host, Request.of(host.env, None, None, None))
-    assert (made.variant.name, made.backend, made.gpu_mode) == ("cu117", "inside", "none")
+    chosen = choose(host, Request.of(host.env, None, None, None))
+    assert (chosen.variant.name, chosen.backend, chosen.gpu_mode) == ("cu117", "inside", "none")
     with pytest.raises(HostError, match="variant 'cu117', not 'cpu'"):
         choose(host, Request(variant="cpu"))
 
 
-def test_inside_the_container_cards_are_chosen_as_outside() -> None:
+def test_inside_the_container_cards_are_selected_as_outside() -> None:
     env = {"WORKSPACE_INSIDE": "1", "WORKSPACE_VARIANT": "cu118"}
     host = detect(FakeWorld(gpus("NVIDIA L4", "NVIDIA L4"), env=env))
     one = choose(host, Request(gpus="1"))
@@ -243,7 +245,7 @@ def test_flags_win_over_the_environment() -> None:
     assert Request.of(env, "cpu", "docker", "0") == Request("cpu", "docker", "0")
 
 
-def test_a_full_disk_is_told_before_anything_is_made() -> None:
+def test_a_full_disk_is_a_problem() -> None:
     full = FakeWorld(PLAIN, free={"/var/lib/docker": 3_000_000_000, "/": 900_000_000_000})
     host = detect(full)
     problem = space_for(host, choose(host, Request()))

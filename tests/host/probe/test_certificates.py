@@ -1,4 +1,4 @@
-"""A company's certificates are trusted beside the system's: everything that was in reach stays so."""
+"""A company's certificates are trusted in addition to the system's, so every site stays reachable."""
 
 from __future__ import annotations
 
@@ -16,57 +16,57 @@ from app.errors import HostError
 from app.host.backends.native import Stamp, command_in
 from app.host.plan import wheels
 from app.host.plan.choose import Request, choose
-from app.host.probe.certificates import SYSTEM, join, trusting
+from app.host.probe.certificates import SYSTEM, ca_env, write_ca_bundle
 from app.host.probe.machine import detect
 from tests.host.fake_world import FakeWorld
 
 FILES = {SYSTEM[1]: "system", "/company.pem": "company"}
 
 
-def test_both_are_joined_and_named(tmp_path: Path) -> None:
+def test_both_bundles_are_in_one_file_that_variables_name(tmp_path: Path) -> None:
     world = FakeWorld(files=FILES, env={"WORKSPACE_CA_BUNDLE": "/company.pem"})
-    join(world, tmp_path)
+    write_ca_bundle(world, tmp_path)
     joined = tmp_path / ".cache" / "ca.pem"
     assert joined.read_text() == "system\ncompany"
     assert list(joined.parent.iterdir()) == [joined]
-    assert trusting(world, tmp_path) == {"SSL_CERT_FILE": str(joined), "REQUESTS_CA_BUNDLE": str(joined)}
+    assert ca_env(world, tmp_path) == {"SSL_CERT_FILE": str(joined), "REQUESTS_CA_BUNDLE": str(joined)}
 
 
-def test_a_bundle_that_changed_is_joined_anew(tmp_path: Path) -> None:
+def test_a_changed_bundle_is_written_again(tmp_path: Path) -> None:
     for text in ("company", "company, renewed"):
-        join(FakeWorld(files={**FILES, "/company.pem": text}, env={"PIP_CERT": "/company.pem"}), tmp_path)
+        write_ca_bundle(FakeWorld(files={**FILES, "/company.pem": text}, env={"PIP_CERT": "/company.pem"}), tmp_path)
         assert (tmp_path / ".cache" / "ca.pem").read_text() == f"system\n{text}"
 
 
-def test_an_invoke_within_another_leaves_the_file(tmp_path: Path) -> None:
+def test_an_invoke_started_by_another_leaves_the_file(tmp_path: Path) -> None:
     joined = str(tmp_path / ".cache" / "ca.pem")
     world = FakeWorld(files={**FILES, joined: "joined"}, env={"SSL_CERT_FILE": joined, "REQUESTS_CA_BUNDLE": joined})
-    join(world, tmp_path)
+    write_ca_bundle(world, tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert trusting(world, tmp_path) == {}
+    assert ca_env(world, tmp_path) == {}
 
 
-def test_without_a_bundle_nothing_is_said_or_written(tmp_path: Path) -> None:
+def test_without_a_bundle_nothing_is_set_or_written(tmp_path: Path) -> None:
     for env in ({}, {"SSL_CERT_FILE": SYSTEM[1]}):
         world = FakeWorld(files=FILES, env=env)
-        join(world, tmp_path)
-        assert trusting(world, tmp_path).get("SSL_CERT_FILE") is None
+        write_ca_bundle(world, tmp_path)
+        assert ca_env(world, tmp_path).get("SSL_CERT_FILE") is None
         assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_user_gave_requests_stays(tmp_path: Path) -> None:
+def test_the_users_own_bundle_for_requests_stays(tmp_path: Path) -> None:
     env = {"WORKSPACE_CA_BUNDLE": "/company.pem", "REQUESTS_CA_BUNDLE": "/mine.pem"}
-    assert set(trusting(FakeWorld(files=FILES, env=env), tmp_path)) == {"SSL_CERT_FILE"}
+    assert set(ca_env(FakeWorld(files=FILES, env=env), tmp_path)) == {"SSL_CERT_FILE"}
 
 
 def test_a_cache_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> None:
     (tmp_path / ".cache").touch()  # root may write anywhere, but not into a file
     with pytest.raises(HostError, match=r"ca\.pem cannot be written"):
-        join(FakeWorld(files=FILES, env={"PIP_CERT": "/company.pem"}), tmp_path)
+        write_ca_bundle(FakeWorld(files=FILES, env={"PIP_CERT": "/company.pem"}), tmp_path)
 
 
 def test_commands_of_the_native_environment_trust_both(tmp_path: Path) -> None:
-    """As a model's download behind a proxy that opens TLS."""
+    """For example a model's download behind a proxy that opens TLS."""
     world = FakeWorld(files=FILES, env={"WORKSPACE_CA_BUNDLE": "/company.pem", "PATH": "/bin"})
     plan = choose(detect(world), Request(backend="native"))
     stamp = Stamp("", "cpu", "cpu", "3.10.13", str(tmp_path))
@@ -78,10 +78,10 @@ def test_commands_of_the_native_environment_trust_both(tmp_path: Path) -> None:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[str, Path, Path]]:
-    """(address, its certificate, another's) of a server on this machine that speaks TLS."""
+    """Yield (address, its certificate, another certificate) of a local TLS server."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("openssl is not installed: nothing makes a certificate")
+        pytest.skip("openssl, which makes the certificates, is not installed")
     for name in ("localhost", "company"):
         made = [*("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}")]
         made += ["-addext", f"subjectAltName=DNS:{name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
@@ -105,12 +105,12 @@ def site(tmp_path: Path) -> Iterator[tuple[str, Path, Path]]:
     server.server_close()
 
 
-def test_a_companys_bundle_leaves_what_the_system_trusts_in_reach(
+def test_sites_that_the_system_trusts_stay_reachable_with_a_companys_bundle(
     site: tuple[str, Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, theirs, company = site
     monkeypatch.setenv("NO_PROXY", "localhost")
-    monkeypatch.setenv("SSL_CERT_FILE", str(company))  # for everything, as many guides have it
+    monkeypatch.setenv("SSL_CERT_FILE", str(company))  # as many guides recommend
     monkeypatch.setattr(wheels, "SYSTEM", ("/nowhere.pem",))
     assert "CERTIFICATE_VERIFY_FAILED" in wheels.fetch_obstacle(address, str(company))
     monkeypatch.setattr(wheels, "SYSTEM", (str(theirs), "/nowhere.pem"))

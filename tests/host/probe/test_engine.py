@@ -1,4 +1,4 @@
-"""`invoke up` to `invoke down` on a real Docker engine, in a compose project of the test's own."""
+"""`invoke up` to `invoke down` on a real Docker engine, in a separate compose project."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def invoke(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[
 
 @pytest.fixture(scope="module")
 def env() -> Iterator[dict[str, str]]:
-    """The environment of every command here; the workspace is up while the module runs, and gone afterwards."""
+    """The environment of every command here; the workspace runs as long as the module's tests."""
     if shutil.which("docker") is None or not docker("version", "--format", "{{.Server.Version}}"):
         pytest.skip("no Docker engine answers; `.ci/run` brings one up on Debian 12")
     env = {
@@ -74,9 +74,9 @@ def env() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def card(env: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """The same machine with a stub driver first on PATH: a card as far as the host can tell."""
+    """The same machine with a stub of nvidia-smi first on PATH, so that the host finds a card."""
     if "nvidia" in docker("info", "--format", "{{json .Runtimes}}"):
-        pytest.skip("this engine has the NVIDIA runtime: a stub cannot stand in for it")
+        pytest.skip("this engine has the NVIDIA runtime: a stub cannot replace it")
     program(tmp_path / "nvidia-smi", f"echo {shlex.quote(CARD)}")
     return {**env, "PATH": f"{tmp_path}{os.pathsep}{env['PATH']}"}
 
@@ -97,12 +97,12 @@ def test_a_warm_up_reuses_the_container_within_two_seconds(env: dict[str, str]) 
     assert docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", f"{PROJECT}-dev-1") == before
 
 
-def test_output_and_exit_code_are_the_commands_own(env: dict[str, str]) -> None:
+def test_output_and_exit_code_are_those_of_the_command(env: dict[str, str]) -> None:
     done = invoke("up", "--gpus", "none", "--command", "echo $WORKSPACE_INSIDE; exit 7", env=env)
     assert (done.stdout, done.returncode) == ("1\n", 7)
 
 
-def test_what_is_written_belongs_to_the_hosts_user(env: dict[str, str]) -> None:
+def test_written_files_belong_to_the_hosts_user(env: dict[str, str]) -> None:
     name = f".written-{os.getpid()}"
     try:
         assert invoke("up", "--gpus", "none", "--command", f"touch {name} /cache/{name}", env=env).returncode == 0
@@ -122,7 +122,7 @@ def test_signals_reach_the_command_in_the_container(env: dict[str, str], number:
     assert process.returncode == code
 
 
-def test_a_file_beside_the_checkout_is_read_as_natively(env: dict[str, str], tmp_path: Path) -> None:
+def test_a_file_next_to_the_checkout_is_read_as_natively(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "beside.txt").write_text("seen\n")
     words = f"cat {tmp_path}/beside.txt {os.path.relpath(tmp_path / 'beside.txt', ROOT)}; exit 7"
     done = invoke("up", "--gpus", "none", "--command", words, env=env)
@@ -131,7 +131,7 @@ def test_a_file_beside_the_checkout_is_read_as_natively(env: dict[str, str], tmp
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 41), (signal.SIGTERM, 42)])
-def test_signals_reach_a_command_that_reads_beside_the_checkout(
+def test_signals_reach_a_command_that_reads_next_to_the_checkout(
     env: dict[str, str], tmp_path: Path, number: int, code: int
 ) -> None:
     script = f"trap 'kill $!; exit 41' INT; trap 'kill $!; exit 42' TERM; ls {tmp_path}; echo ready; sleep 60 & wait"
@@ -167,7 +167,7 @@ def test_a_training_is_not_ended_by_a_second_terminal_that_asks_for_something_el
 def test_the_first_command_trains_in_the_container(
     env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`invoke train sentiment` with empty caches; what the README promises natively, on a machine with an engine."""
+    """`invoke train sentiment` with empty caches in the container, as the README promises for a native machine."""
     done = invoke("train", "sentiment", "--gpus", "none", env=env)
     if "could not be fetched" in done.stderr:
         monkeypatch.setenv("WORKSPACE_CACHE", str(tmp_path))
@@ -185,7 +185,7 @@ def test_the_first_command_trains_in_the_container(
     shutil.rmtree(ROOT / run)
 
 
-def test_cdi_hands_the_card_over(card: dict[str, str], tmp_path: Path) -> None:
+def test_cdi_gives_the_card_to_the_container(card: dict[str, str], tmp_path: Path) -> None:
     folder = os.environ.get("WORKSPACE_CDI_DIR")
     if not folder:
         pytest.skip("WORKSPACE_CDI_DIR names no folder of CDI specs of the engine; `.ci/dockerd env` does")
@@ -209,8 +209,9 @@ def test_cdi_hands_the_card_over(card: dict[str, str], tmp_path: Path) -> None:
     assert done.stdout == "handed over\n0\n"
 
 
-def test_a_card_that_the_engine_cannot_hand_over_is_explained(card: dict[str, str], tmp_path: Path) -> None:
-    program(tmp_path / "nvidia-container-runtime-hook", "true")  # as after an installation without a restart of Docker
+def test_a_card_that_the_engine_cannot_provide_is_explained(card: dict[str, str], tmp_path: Path) -> None:
+    # As if the toolkit was installed and Docker not restarted.
+    program(tmp_path / "nvidia-container-runtime-hook", "true")
     done = invoke("up", "--command", "true", env=card)
     assert done.returncode == 2
     assert "could not select device driver" in done.stderr

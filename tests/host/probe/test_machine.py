@@ -1,4 +1,4 @@
-"""What is read from recorded machines."""
+"""The facts that are detected on recorded machines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def engine_of(world: FakeWorld) -> Engine:
     return engine
 
 
-def test_a_gpu_server_is_read_whole() -> None:
+def test_all_facts_of_a_gpu_server() -> None:
     host = detect(
         FakeWorld(
             commands={
@@ -62,7 +62,7 @@ def test_a_gpu_server_is_read_whole() -> None:
     assert (host.engine.buildx, host.engine.compose) == ("0.13.1+ds1", "2.26.1-4")
 
 
-def test_a_driver_before_r510_tells_the_capability_by_name() -> None:
+def test_the_capability_comes_from_the_name_before_r510() -> None:
     host = detect(FakeWorld({"nvidia-smi": nvidia_smi("Tesla T4", driver="450.80.02")}))
     assert host.gpus.cards[0].capability == (7, 5)
     assert host.gpus.driver == "450.80.02"
@@ -99,19 +99,19 @@ def test_capability_by_product_name(name: str, capability: tuple[int, int] | Non
 
 
 @pytest.mark.parametrize(
-    ("answer", "absence", "said"),
+    ("answer", "absence", "error"),
     [
         (DOCKER_DOWN, Absence.NOT_RUNNING, "Cannot connect"),
         (DOCKER_DENIED, Absence.NO_PERMISSION, "permission denied"),
-        (Completed(TIMED_OUT, err="docker gave no answer within 15 s"), Absence.NO_ANSWER, "15 s"),
+        (Completed(TIMED_OUT, err="docker did not answer within 15 s"), Absence.NO_ANSWER, "15 s"),
         (Completed(0, '{"host":{"arch":"amd64"},"store":{"graphDriverName":"overlay"}}'), Absence.NOT_DOCKER, ""),
     ],
 )
-def test_why_no_engine_answers(answer: Completed, absence: Absence, said: str) -> None:
+def test_why_no_engine_answers(answer: Completed, absence: Absence, error: str) -> None:
     engine = detect(FakeWorld({"docker info": answer})).engine
     assert isinstance(engine, NoEngine)
     assert engine.absence is absence
-    assert said in engine.said
+    assert error in engine.error
 
 
 def test_no_docker_at_all() -> None:
@@ -120,7 +120,7 @@ def test_no_docker_at_all() -> None:
     assert world.ran == []
 
 
-def test_desktop_snap_rootless_and_remote_engines_are_told_apart() -> None:
+def test_desktop_snap_rootless_and_remote_engines_are_distinguished() -> None:
     desktop = engine_of(FakeWorld({"docker info": docker_info(OperatingSystem="Docker Desktop")}))
     assert desktop.desktop
     assert not desktop.local
@@ -139,17 +139,17 @@ def test_a_context_of_another_machine_is_not_local() -> None:
     assert not engine_of(FakeWorld(far)).local
     near: dict[str, Answer] = {**far, "docker context inspect": {"build-host": "unix:///run/user/1000/docker.sock\n"}}
     assert engine_of(FakeWorld(near)).local
-    # Docker itself goes by DOCKER_HOST first.
+    # Docker uses DOCKER_HOST before the context.
     assert engine_of(FakeWorld(far, env={"DOCKER_HOST": "unix:///var/run/docker.sock"})).local
 
 
-def test_the_usual_context_costs_no_further_question() -> None:
+def test_the_default_context_needs_no_further_command() -> None:
     world = FakeWorld({"docker info": docker_info()})
     assert engine_of(world).local
     assert [argv[:2] for argv in world.ran if argv[0] == "docker"] == [["docker", "info"]]
 
 
-def test_the_containerd_image_store_is_where_its_layers_are() -> None:
+def test_the_root_of_the_containerd_image_store_is_its_own_folder() -> None:
     info = docker_info(DriverStatus=[["driver-type", "io.containerd.snapshotter.v1"]], Driver="overlayfs")
     assert engine_of(FakeWorld({"docker info": info})).root == "/var/lib/containerd"
 
@@ -169,12 +169,12 @@ def test_cdi_devices_from_the_engine_or_from_its_folders() -> None:
     )
     assert engine_of(FakeWorld(info, files={"/var/run/cdi/gpu.json": as_json})).cdi_all
     assert not engine_of(FakeWorld(info, files={"/etc/cdi/other.yaml": CDI_SPEC.replace("nvidia.com", "x.y")})).cdi_all
-    # CDI switched off: the specs are there, the engine does not read them.
+    # CDI is switched off: the specs exist, but the engine does not read them.
     assert not engine_of(FakeWorld({"docker info": docker_info()}, files={"/etc/cdi/n.yaml": CDI_SPEC})).cdi_all
 
 
 def test_why_there_are_no_cards() -> None:
-    assert "nvidia-smi is not there" in detect(FakeWorld()).gpus.reason
+    assert "nvidia-smi is not installed" in detect(FakeWorld()).gpus.reason
     mismatch = detect(FakeWorld({"nvidia-smi": MISMATCH})).gpus
     assert "Driver/library version mismatch" in mismatch.reason
     assert mismatch.cards == ()
@@ -190,7 +190,7 @@ def test_why_there_are_no_cards() -> None:
     assert "0000:01:00.0" in plugged.reason
 
 
-def test_wsl_finds_the_tool_off_the_path() -> None:
+def test_nvidia_smi_of_wsl_is_found_off_path() -> None:
     world = FakeWorld(
         {"nvidia-smi": nvidia_smi("NVIDIA GeForce RTX 4090", driver="528.49")},
         files={
