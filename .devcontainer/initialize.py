@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-from app.errors import WorkspaceError  # noqa: E402
+from app.errors import WorkspaceError, print_warning  # noqa: E402
 from app.host.backends import commands  # noqa: E402
 from app.host.backends.build_inputs import build_inputs  # noqa: E402
 from app.host.plan.choose import Plan, Request, choose  # noqa: E402
@@ -67,7 +67,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     for warning in plan.warnings:
-        print(f"warning: {warning.what}\n  fix: {warning.fix}", file=sys.stderr)
+        print_warning(warning)
     target = HERE / "compose.host.yaml"
     draft = target.with_suffix(".new")
     draft.write_text(json.dumps(overlay(plan, host, inputs), indent=2) + "\n", encoding="utf-8")  # JSON is YAML

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from app.errors import HostError, Problem
+from app.errors import HostError, Problem, print_warning
 from app.host.backends import commands, native
 from app.host.backends.docker import DockerWorkspace
 from app.host.backends.native import Environment
-from app.host.backends.runner import Runner, say, warn
+from app.host.backends.runner import Runner, say
 from app.host.checks.context import CheckContext
 from app.host.checks.preflight import examine
 from app.host.plan.choose import Plan, Request
@@ -122,7 +122,7 @@ def open_workspace(
     if plan is None:
         raise HostError(*context.problems)
     for problem in [*plan.warnings, *(_further_warnings(context, plan) if preflight else [])]:
-        warn(problem)
+        print_warning(problem)
     if plan.backend == "docker":
         return DockerWorkspace(root, host, plan, world, runner)
     if plan.backend == "inside":

@@ -16,12 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.errors import HostError, Problem
+from app.errors import HostError, Problem, print_warning
 from app.host.backends import commands
 from app.host.backends.build_inputs import build_inputs
 from app.host.backends.lock import exclusive
 from app.host.backends.mounts import mounts_for
-from app.host.backends.runner import Runner, say, warn
+from app.host.backends.runner import Runner, say
 from app.host.explain import advice
 from app.host.plan.choose import ASKED, Plan, space_for
 from app.host.plan.wheels import FetchProbe, fallback, fetch_obstacle, with_fallback
@@ -110,7 +110,7 @@ class DockerWorkspace:
         """Before anything is built, ask whether the wheels can be fetched; it may take seconds."""
         plan, warning = with_fallback(self.plan, self.root, self.probe)
         if warning:
-            warn(warning)
+            print_warning(warning)
             self.replaced = self.plan.variant.name
         self.plan = plan
 
@@ -129,7 +129,7 @@ class DockerWorkspace:
         if problem := space_for(self.host, self.plan):
             if not self.standing().image_id:
                 raise HostError(problem)
-            warn(problem)  # a build anew takes most of its layers from the builder's cache
+            print_warning(problem)  # a build anew takes most of its layers from the builder's cache
         command = commands.build(self.plan, self.host, self._inputs(target), target)
         name = commands.image_name(self.plan, self.host, target)
         self._must(command, f"building {name} failed: see the message above")

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
-from app.errors import HostError, Problem
+from app.errors import HostError, Problem, print_warning
 from app.host.backends import commands
 from app.host.backends.lock import exclusive
 from app.host.backends.lockfiles import lock_files, lock_hash
-from app.host.backends.runner import Runner, say, warn
+from app.host.backends.runner import Runner, say
 from app.host.plan.choose import Plan, space_for
 from app.host.plan.wheels import FetchProbe, fetch_obstacle, with_fallback
 from app.host.probe.certificates import join, trusting
@@ -105,7 +105,8 @@ class Environment:
         variant = plan.variant
         python = self._python()
         if python.note:
-            warn(Problem(python.note, f"for torch.compile, install Python {PYTHON}: `uv python install {PYTHON}`"))
+            fix = f"for torch.compile, install Python {PYTHON}: `uv python install {PYTHON}`"
+            print_warning(Problem(python.note, fix))
         say(f"making {VENV} for {variant.name}, Python {python.version}; later commands reuse it")
         dry = self.runner.dry
         if not dry:
@@ -164,7 +165,7 @@ class Environment:
             return replace(self.plan, variant=VARIANTS[DEFAULT_INDEX])
         plan, warning = with_fallback(self.plan, self.root, probe)
         if warning:
-            warn(warning)
+            print_warning(warning)
         return plan
 
     def _uv_index(self) -> dict[str, str]:

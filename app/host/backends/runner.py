@@ -27,10 +27,6 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def warn(problem: Problem) -> None:
-    say(f"warning: {problem.what}\n    fix: {problem.fix}")
-
-
 def at_terminal() -> bool:
     """Whether a person sits at both ends."""
     return sys.stdin.isatty() and sys.stdout.isatty()
