@@ -69,8 +69,8 @@ def run(workspace: Workspace, *argv: str) -> int:
     """Bring the workspace up and run a command in it."""
     from app.host.backends.runner import at_terminal
 
-    workspace.ensure()
-    return workspace.run(argv, terminal=at_terminal())
+    plan = workspace.ensure()
+    return workspace.run(plan, argv, terminal=at_terminal())
 
 
 @workspace_task(command="run this in the workspace and return its exit code, instead of opening a shell")
@@ -86,10 +86,10 @@ def up(
         say(line)
     if command:
         return run(workspace, "bash", "-c", command)
-    workspace.ensure()
+    plan = workspace.ensure()
     if at_terminal():
-        return workspace.run(shell_command(workspace.plan), terminal=True)
-    for line in workspace.state():
+        return workspace.run(plan, shell_command(plan), terminal=True)
+    for line in workspace.state(plan):
         say(line)
     return 0
 
@@ -101,8 +101,8 @@ def shell(c: Context, backend: str = "", variant: str = "", gpus: str = "all", d
     from app.host.workspace import shell_command
 
     workspace = the_workspace(backend, variant, gpus, dry)
-    workspace.ensure()  # before the shell's start file, which lies in the environment
-    return workspace.run(shell_command(workspace.plan), terminal=at_terminal())
+    plan = workspace.ensure()  # first, because the shell's start file is written into the environment
+    return workspace.run(plan, shell_command(plan), terminal=at_terminal())
 
 
 @workspace_task()
@@ -117,7 +117,7 @@ def status(c: Context, backend: str = "", variant: str = "", gpus: str = "all") 
     from app.host.workspace import describe
 
     workspace = the_workspace(backend, variant, gpus, dry=False)
-    print("\n".join([*describe(workspace.host, workspace.plan), *workspace.state()]))
+    print("\n".join([*describe(workspace.host, workspace.plan), *workspace.state(workspace.plan)]))
     return 0
 
 

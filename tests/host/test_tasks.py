@@ -127,7 +127,7 @@ def test_a_shell_is_started_after_the_environment_is_there(monkeypatch: pytest.M
     def shell_command(plan: None) -> list[str]:
         return ["bash", *there]
 
-    def run(argv: list[str], terminal: bool) -> int:
+    def run(plan: None, argv: list[str], terminal: bool) -> int:
         assert argv == ["bash", "the environment"]
         return 0
 
