@@ -1,7 +1,8 @@
-"""The workspace's vocabulary: `invoke --list` shows it, `invoke --help TASK` every argument.
+"""The tasks of `invoke`: `invoke --list` shows them, `invoke --help TASK` shows the arguments of one.
 
-Each task looks at the machine, takes the back end that is there (docker, native, or inside the container) and works
-through it. What a task runs is printed before it runs; `--dry` prints only.
+Each task looks at the machine, chooses a back end (docker, native, or inside the container) and works through it.
+A task prints each command before running it; `--dry` only prints. To complete task names and options in bash:
+`source <(invoke --print-completion-script bash)`; zsh and fish have one too.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
     from app.host.workspace import Workspace
 
 COMMON = {
-    "backend": "docker, native or inside; else WORKSPACE_BACKEND, else what this machine has",
-    "variant": "cu118, cu117 or cpu; else WORKSPACE_VARIANT, else what this machine's GPUs run",
-    "gpus": "all, none, or numbers as nvidia-smi lists them: 0,2",
+    "backend": "docker, native or inside; default: WORKSPACE_BACKEND, or what this machine has",
+    "variant": "cu118, cu117 or cpu; default: WORKSPACE_VARIANT, or what this machine's GPUs run",
+    "gpus": "all, none, or the numbers that nvidia-smi shows: 0,2",
     "dry": "print the exact commands and run nothing",
 }
 
 
 def workspace_task(iterable: tuple[str, ...] = (), **help: str) -> Callable[[Callable[..., int]], Any]:
-    """A task that returns its exit code, and whose user's errors have no traceback."""
+    """Return a decorator that makes a task of a function returning an exit code; users' errors print no traceback."""
 
     def decorate(body: Callable[..., int]) -> Any:
         @functools.wraps(body)
@@ -41,7 +42,7 @@ def workspace_task(iterable: tuple[str, ...] = (), **help: str) -> Callable[[Cal
             except WorkspaceError as error:
                 raise Exit(str(error), code=error.exit_code) from None
             except KeyboardInterrupt:
-                raise Exit("stopped; the same command goes on from here", code=130) from None
+                raise Exit("stopped; the same command continues from here", code=130) from None
             if code:
                 raise Exit(code=code)
 
@@ -55,7 +56,7 @@ def workspace_task(iterable: tuple[str, ...] = (), **help: str) -> Callable[[Cal
 
 
 def the_workspace(backend: str, variant: str, gpus: str, dry: bool, preflight: bool = False) -> Workspace:
-    """The workspace that the common options ask for."""
+    """Return the workspace that the common options ask for."""
     from app.host.backends.runner import Runner
     from app.host.plan.choose import Request
     from app.host.workspace import open_workspace
@@ -66,18 +67,18 @@ def the_workspace(backend: str, variant: str, gpus: str, dry: bool, preflight: b
 
 
 def run(workspace: Workspace, *argv: str) -> int:
-    """Bring the workspace up and run a command in it."""
+    """Bring the workspace up, run a command in it and return its exit code."""
     from app.host.backends.runner import at_terminal
 
     plan = workspace.ensure()
     return workspace.run(plan, argv, terminal=at_terminal())
 
 
-@workspace_task(command="run this in the workspace and return its exit code, instead of opening a shell")
+@workspace_task(command="run this in the workspace instead of opening a shell; its exit code is returned")
 def up(
     c: Context, command: str = "", backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False
 ) -> int:
-    """Bring the workspace up: say what this machine has, build, start, open a shell."""
+    """Bring the workspace up: show what this machine has, build, start, open a shell."""
     from app.host.backends.runner import at_terminal, say
     from app.host.workspace import describe, shell_command
 
@@ -125,14 +126,14 @@ def status(c: Context, backend: str = "", variant: str = "", gpus: str = "all") 
 def build(
     c: Context, target: str = "dev", backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False
 ) -> int:
-    """Build the image, or natively the .venv, from the locks."""
+    """Build the image, or the .venv of the native back end, from the locks."""
     return the_workspace(backend, variant, gpus, dry).build(target)
 
 
 @workspace_task(
     iterable=("set",),
     recipe="a recipe's name (`invoke app recipes` lists them) or a YAML file",
-    set="override one key of the recipe: --set trainer.max_epochs=1; may be repeated",
+    set="override one key of the recipe: --set trainer.max_epochs=1; can be repeated",
 )
 def train(
     c: Context, recipe: str, set: list[str], backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False
@@ -141,7 +142,7 @@ def train(
     return run(the_workspace(backend, variant, gpus, dry), "app", "train", recipe, *set)
 
 
-@workspace_task(arguments='the verb and its arguments as one word: invoke app "runs list"')
+@workspace_task(arguments='the verb and its arguments, quoted as one word: invoke app "runs sentiment"')
 def app(c: Context, arguments: str, backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False) -> int:
     """Run any verb of `app` in the workspace: invoke app "--help"."""
     words = _words(arguments)
@@ -160,9 +161,9 @@ def _words(line: str) -> list[str]:
 
 @workspace_task(
     iterable=("set",),
-    recipe="measure this recipe's steps only (default: every one that ships)",
-    set="override one key of the recipe: --set trainer.batch_size=64; may be repeated",
-    budget="time for all of it: 60s, 5m",
+    recipe="measure only the training steps of this recipe (default: every shipped recipe)",
+    set="override one key of the recipe: --set trainer.batch_size=64; can be repeated",
+    budget="total time: 60s, 5m",
 )
 def bench(
     c: Context,
@@ -174,15 +175,15 @@ def bench(
     gpus: str = "all",
     dry: bool = False,
 ) -> int:
-    """Measure how fast this machine is and how near the training steps come to it."""
+    """Measure how fast this machine is and how close the training steps come to it."""
     only = ["--recipe", recipe] if recipe else []
     return run(the_workspace(backend, variant, gpus, dry), "app", "bench", *only, *set, "--budget", budget)
 
 
 @workspace_task(
     json="print one JSON document for programs",
-    strict="a warning makes the exit code 1",
-    explain="say what an error message means instead: the message, a file that holds it, or - to paste it",
+    strict="exit with 1 if there is a warning",
+    explain="explain an error message instead: the message, a file that contains it, or - to paste it",
 )
 def doctor(
     c: Context,
@@ -193,7 +194,7 @@ def doctor(
     variant: str = "",
     gpus: str = "all",
 ) -> int:
-    """Say whether this machine can run the workspace, and what to type where it cannot."""
+    """Check whether this machine can run the workspace, and show what to type if it cannot."""
     from app.host.checks.preflight import doctor as examine
     from app.host.explain import answer, text_of
     from app.host.plan.choose import Request
@@ -207,15 +208,15 @@ def doctor(
     return examine(Request.of(world.env, variant, backend, gpus), world, json, strict)
 
 
-def _beside_the_engine(backend: str) -> str:
-    """The back end of what looks after the checkout: native, since the image tests drive the engine from outside."""
+def _checkout_backend(backend: str) -> str:
+    """Return the back end of `test` and `lint`: native, because the image tests drive Docker from outside."""
     inside = "inside" if "WORKSPACE_INSIDE" in os.environ else "native"
     return backend or os.environ.get("WORKSPACE_BACKEND") or inside
 
 
 @workspace_task(
-    fast="leave out what takes minutes (slow) and what needs a Docker engine (images)",
-    path="run the tests under this path only",
+    fast="skip tests that take minutes (slow) or need a Docker engine (images)",
+    path="run only the tests under this path",
 )
 def test(
     c: Context,
@@ -227,12 +228,12 @@ def test(
     dry: bool = False,
 ) -> int:
     """Run every test that this machine can run."""
-    workspace = the_workspace(_beside_the_engine(backend), variant, gpus, dry)
+    workspace = the_workspace(_checkout_backend(backend), variant, gpus, dry)
     options = ["-m", "not slow and not images"] if fast else []
     return run(workspace, "pytest", *options, *([path] if path else []))
 
 
-@workspace_task(fix="rewrite what ruff can put right")
+@workspace_task(fix="let ruff rewrite what it can fix")
 def lint(
     c: Context, fix: bool = False, backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False
 ) -> int:
@@ -240,13 +241,13 @@ def lint(
     from app.host.lint import lint_commands
     from app.host.probe.machine import ROOT
 
-    workspace = the_workspace(_beside_the_engine(backend), variant, gpus, dry)
+    workspace = the_workspace(_checkout_backend(backend), variant, gpus, dry)
     return max(run(workspace, *command) for command in lint_commands(ROOT, fix))
 
 
-@workspace_task(upgrade="take the newest releases that the pins allow, instead of keeping what is locked")
+@workspace_task(upgrade="take the newest releases that the pins allow, instead of keeping the locked ones")
 def lock(c: Context, upgrade: bool = False) -> int:
-    """Resolve docker/locks/*.in into the locks, with a hash for every file."""
+    """Resolve docker/locks/*.in into the lock files, with a hash for every download."""
     from app.host.backends.lockfiles import write_locks
     from app.host.backends.runner import say
     from app.host.probe.machine import ROOT
@@ -257,9 +258,9 @@ def lock(c: Context, upgrade: bool = False) -> int:
 
 
 @workspace_task(
-    runs="also the folder runs/, with every trained model",
-    cache="also the caches: downloaded models, encoded data, compiled kernels",
-    images="also the images",
+    runs="also remove the folder runs/, with every trained model",
+    cache="also remove the caches: downloaded models, encoded data, compiled kernels",
+    images="also remove the images",
     yes="do not ask",
 )
 def clean(
@@ -270,7 +271,7 @@ def clean(
     yes: bool = False,
     dry: bool = False,
 ) -> int:
-    """Remove what the project made: environment and containers; runs, caches and images only if told."""
+    """Remove what the project made: environment and containers; runs, caches and images only on request."""
     from app.host.backends.clean import agreed, removal, remove
     from app.host.backends.runner import Runner, say
     from app.host.probe.machine import ROOT, detect
@@ -285,10 +286,13 @@ def clean(
 
 
 def _check_spelling(names: dict[str, Task[Any]]) -> None:
-    """Stop with the nearest task or option where the command line has one that is not there."""
+    """Stop at a task or option that does not exist, and name the nearest one.
+
+    Runs at import: invoke has no hook between loading this file and parsing the command line.
+    """
     program = Path(sys.argv[0])
     if program.name not in ("invoke", "inv") and program.parts[-2:] != ("invoke", "__main__.py"):
-        return  # somebody imports this file
+        return  # this file is imported by another program
     from app.host.spelling import correction
 
     flags = {name: _flags(t.body) for name, t in names.items()}
@@ -298,7 +302,7 @@ def _check_spelling(names: dict[str, Task[Any]]) -> None:
 
 
 def _flags(body: Callable[..., Any]) -> dict[str, bool]:
-    """A task's options, and whether each takes a value."""
+    """Return the options of a task, and whether each takes a value."""
     parameters = list(inspect.signature(body).parameters.values())[1:]
     return {f"--{p.name}": not isinstance(p.default, bool) for p in parameters}
 

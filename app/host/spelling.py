@@ -1,4 +1,4 @@
-"""What a mistyped `invoke` line was meant to say. invoke itself only has "No idea what 'trian' is!"."""
+"""Find mistyped tasks and options of an `invoke` line. invoke itself only says "No idea what 'trian' is!"."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Flags = Mapping[str, bool]  # a task's flag -> whether it takes a value
 def correction(
     argv: Sequence[str], tasks: Mapping[str, Flags], bare: Mapping[str, Sequence[str]] | None = None
 ) -> Problem | None:
-    """The first word or flag in `argv` that no task knows, with the nearest one; None where all may be right.
+    """Return the first word or flag in `argv` that no task has, with the nearest known one; None if all may be right.
 
-    Words before the first task are invoke's own options and are not judged. `bare` names each task's flags whose value
-    may stand without them: the next bare word is that value, also where it is a task's name.
+    A line that begins with an option of invoke itself is not checked. `bare` lists the flags of each task whose value
+    can be given without the flag: the next bare word is that value, even if it is also the name of a task.
     """
     if not argv or argv[0].startswith("-"):
         return None
