@@ -1,4 +1,4 @@
-"""What an image is built from, as one hash, so that `up` knows without building whether the image is current."""
+"""The inputs of an image build as one hash, so that `up` knows without building whether the image is current."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from app.host.probe.machine import Host
 from app.host.variants import Variant
 from app.host.world import World
 
-# The project's own code is mounted into the dev container, so that an edit to it asks for no build.
+# The project's code is mounted into the dev container, so an edit needs no build.
 _MADE_FROM = "docker"
-_NOT_BUILD = ("locks",)  # of these only the variant's own count, through the lock's hash
+_NOT_BUILD = ("locks",)  # only the lock files of the variant count, through their hash
 _OPTIONS = {
     "BASE_IMAGE": "WORKSPACE_BASE_IMAGE",
     "DEV_BASE_IMAGE": "WORKSPACE_DEV_BASE_IMAGE",
@@ -26,10 +26,10 @@ _SITES = ("PIP_INDEX_URL", "APT_MIRROR")  # not part of the digest: a mirror ser
 def build_inputs(
     world: World, host: Host, root: Path, variant: Variant, target: str = "dev", base_image: str = ""
 ) -> BuildInputs:
-    """Gather them from the checkout and the environment; `base_image` counts where the environment names none.
+    """Return the inputs from the checkout and the environment; `base_image` is the base if the environment names none.
 
     Raises:
-        HostError: the CA bundle that a variable names is not there.
+        HostError: the CA bundle that a variable names does not exist.
     """
     if host.ca_missing:
         raise HostError(
@@ -52,7 +52,7 @@ def build_inputs(
 
 
 def _commit(world: World, root: Path) -> tuple[str, str, str]:
-    """(revision, RFC 3339 time, seconds since 1970) of the last commit; empty where there is no git or no checkout."""
+    """Return (revision, RFC 3339 time, seconds since 1970) of the last commit; empty without git or a checkout."""
     answer = world.run(["git", "-C", str(root), "show", "--no-patch", "--format=%H %cI %ct", "HEAD"])
     parts = answer.out.split()
     if not answer.ok or len(parts) != 3:

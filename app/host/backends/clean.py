@@ -1,4 +1,4 @@
-"""What the project has made on this machine, and its removal: asks first, and keeps runs and caches unless told."""
+"""Find and remove what the project made on this machine: asks first, keeps runs and caches unless asked."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from app.host.variants import VARIANTS
 from app.host.world import World
 
 DEV_CONTAINER = "gpu-workspace-devcontainer"  # the compose project of .devcontainer/initialize.py
-# Made anew by the next command that needs them.
+# Made again by the next command that needs them.
 _MADE = (".venv", ".venv.partial", ".venv.old", "build", "dist", ".cache")
 _MADE_BY_TOOLS = (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What goes: folders of this machine, and Docker commands with a word for each."""
+    """What to remove: folders, and Docker commands with a description of each."""
 
     folders: tuple[Path, ...] = ()
     docker: tuple[tuple[str, Command], ...] = ()
@@ -34,11 +34,12 @@ class Removal:
         return bool(self.folders or self.docker)
 
     def lines(self) -> list[str]:
+        """Return one line for each thing to remove, with the size of a folder."""
         return [f"  {folder}  ({_size(folder)})" for folder in self.folders] + [f"  {what}" for what, _ in self.docker]
 
 
 def removal(world: World, host: Host, root: Path, runs: bool, cache: bool, images: bool) -> Removal:
-    """What `invoke clean` would remove: the environment, containers and tools' caches; more where it was asked for."""
+    """Return what `invoke clean` would remove: environment, containers and tools' caches, and more if asked."""
     names = [*_MADE, *_MADE_BY_TOOLS, *(["runs"] if runs else [])]
     folders = [root / name for name in names if (root / name).exists()]
     folders += sorted(root.glob("*.egg-info"))
@@ -74,7 +75,7 @@ def _names(world: World, argv: Sequence[str]) -> list[str]:
 
 
 def agreed(what: Removal, yes: bool) -> bool:
-    """List it and ask. `HostError` where nobody is there to answer and `--yes` was not given."""
+    """List what will be removed and ask. Raises HostError without a terminal to ask at, unless `yes`."""
     if not yes and not sys.stdin.isatty():
         raise HostError(Problem("there is no terminal to ask at, so nothing was removed", "add `--yes`"))
     say("this will be removed:")
@@ -90,10 +91,10 @@ def agreed(what: Removal, yes: bool) -> bool:
 
 
 def remove(what: Removal, runner: Runner) -> int:
-    """Remove it, each whatever becomes of the others; the first exit code that is not 0, else 0.
+    """Remove everything, even if a step fails; return the first exit code that is not 0, else 0.
 
     Raises:
-        HostError: folders that are still there, as with what root wrote into them.
+        HostError: a folder could not be removed, for example because root wrote into it.
     """
     codes = [runner.run(command) for _, command in what.docker]
     for folder in what.folders:
@@ -108,6 +109,6 @@ def remove(what: Removal, runner: Runner) -> int:
 
 
 def _size(folder: Path) -> str:
-    """Size on disk, hard links counted once: a venv shares its files with uv's cache."""
+    """Return the size of the files on disk."""
     files = (path.lstat() for path in folder.rglob("*"))
     return f"{sum(stat.st_blocks * 512 for stat in files) / 1e6:.0f} MB"

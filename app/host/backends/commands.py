@@ -1,4 +1,4 @@
-"""Every command that the workspace runs, as pure functions from a plan to an argv. Nothing here runs anything."""
+"""Every command that the workspace runs, as pure functions from a plan to an argv. Nothing is run here."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ IMAGE = "gpu-workspace"
 PROJECT = "gpu-workspace"
 INPUTS_LABEL = "gpu-workspace.inputs"
 TARGETS = ("dev", "runtime")
-# What a command in the container gets from whoever types it. They are no part of the container itself, or a second
-# terminal with another token would replace the container, and with it what runs there.
+# Variables that a command in the container gets from the user who types it. They are not settings of the container:
+# otherwise a second terminal with another token would replace the container and end what runs there.
 PERSONAL = (
     *("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "WANDB_API_KEY", "MLFLOW_TRACKING_URI", "PIP_INDEX_URL"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
@@ -26,10 +26,10 @@ _DEVICES = "CUDA_VISIBLE_DEVICES"  # given with each command, from the plan
 
 @dataclass(frozen=True)
 class Command:
-    """An argv and the variables it needs beside the environment. Run in the project's root.
+    """An argv and the variables to set for it, in addition to the environment. Run in the project's root.
 
-    `background` holds further variables, such as PATH, without which the printed line does the same at a prompt, and
-    `without` names those of the environment that the command is not given.
+    `background` holds variables that are not printed: at a prompt the printed line does the same without them (PATH).
+    `without` names variables of the environment to remove.
     """
 
     argv: tuple[str, ...]
@@ -39,13 +39,13 @@ class Command:
 
     @property
     def line(self) -> str:
-        """What a user would type for it."""
+        """Return the line to type for it at a prompt."""
         return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in self.env.items()), shlex.join(self.argv)])
 
 
 @dataclass(frozen=True)
 class User:
-    """Whose files the workspace writes, and how many bytes this user may pin in memory (-1: any)."""
+    """The owner of the files that the workspace writes. `memlock`: bytes that this user may pin, -1 for any."""
 
     uid: int
     gid: int
@@ -54,7 +54,7 @@ class User:
 
 @dataclass(frozen=True)
 class Mount:
-    """A file or folder of the host's, and where a container finds it."""
+    """A file or folder of the host, and its path in the container."""
 
     source: str
     place: str
@@ -62,7 +62,7 @@ class Mount:
 
     @property
     def option(self) -> str:
-        """The value of `--volume`."""
+        """Return the value of `--volume`."""
         return f"{self.source}:{self.place}{'' if self.writable else ':ro'}"
 
 
@@ -70,9 +70,9 @@ class Mount:
 class BuildInputs:
     """What a build depends on, and what it is labelled with.
 
-    `lock_hash` names what is installed, `digest` everything but the project's own code (locks, Dockerfile and its
-    files, bases). `revision`, `created` (RFC 3339) and `epoch` (s) are the last commit's; empty outside a git
-    checkout. The time of a build is not among them, so that a repeated build is the same image.
+    `lock_hash` identifies the installed packages; `digest` all inputs except the project's code (locks, Dockerfile and
+    its files, bases). `revision`, `created` (RFC 3339) and `epoch` (s) describe the last commit; empty outside a git
+    checkout. The time of the build is left out, so that a repeated build gives the same image.
     """
 
     lock_hash: str
@@ -81,17 +81,17 @@ class BuildInputs:
     created: str = ""
     epoch: str = ""
     options: Mapping[str, str] = field(default_factory=dict)  # BASE_IMAGE, DEV_BASE_IMAGE, SLIM
-    sites: Mapping[str, str] = field(default_factory=dict)  # PIP_INDEX_URL, APT_MIRROR: where the same bytes come from
+    sites: Mapping[str, str] = field(default_factory=dict)  # PIP_INDEX_URL, APT_MIRROR: mirrors of the same bytes
 
 
 def image_name(plan: Plan, host: Host, target: str = "dev") -> str:
-    """The image's tag; WORKSPACE_IMAGE overrides that of the dev image."""
+    """Return the tag of the image; WORKSPACE_IMAGE overrides that of the dev image."""
     override = host.env.get("WORKSPACE_IMAGE") if target == "dev" else None
     return override or f"{IMAGE}:{plan.variant.name}-{target}"
 
 
 def build(plan: Plan, host: Host, inputs: BuildInputs, target: str = "dev") -> Command:
-    """`docker buildx build` of one target."""
+    """Return `docker buildx build` of one target."""
     arguments = {
         "VARIANT": plan.variant.name,
         "LOCK_HASH": inputs.lock_hash,
@@ -99,7 +99,7 @@ def build(plan: Plan, host: Host, inputs: BuildInputs, target: str = "dev") -> C
         "CREATED": inputs.created,
         **inputs.options,
     }
-    by_name = {**inputs.sites, **host.proxies}  # docker takes the values from the environment: they may hold passwords
+    by_name = {**inputs.sites, **host.proxies}  # docker reads the values from the environment: they may hold passwords
     argv = ["docker", "buildx", "build", "--load", "--file", "docker/Dockerfile", "--target", target]
     argv += ["--tag", image_name(plan, host, target), "--label", f"{INPUTS_LABEL}={inputs.digest}"]
     for name, value in arguments.items():
@@ -107,25 +107,25 @@ def build(plan: Plan, host: Host, inputs: BuildInputs, target: str = "dev") -> C
     for name in by_name:
         argv += ["--build-arg", name]
     argv += ["--secret", f"id=ca,src={host.ca_bundle}"] if host.ca_bundle else []
-    # Provenance would put the build's time into the image and make every build another one.
+    # Provenance would put the time of the build into the image, so that no two builds were the same.
     argv += ["--provenance=false", "."]
     env = {"SOURCE_DATE_EPOCH": inputs.epoch} if inputs.epoch else {}
     return Command(tuple(argv), {**env, **_platform(host)}, by_name)
 
 
 def gpu_overlay(plan: Plan) -> str | None:
-    """The compose file that hands the plan's cards over; None without any."""
+    """Return the compose file that gives the plan's cards to the container; None if the plan has none."""
     return {"runtime": "docker/compose.gpu.yaml", "cdi": "docker/compose.cdi.yaml"}.get(plan.gpu_mode)
 
 
 def compose_files(plan: Plan, host: Host) -> list[str]:
-    """The compose files for the plan on this host, the CPU-safe one first."""
+    """Return the compose files for the plan on this host, beginning with the one that needs no GPU."""
     overlays = (gpu_overlay(plan), "docker/compose.ca.yaml" if host.ca_bundle else None)
     return ["compose.yaml", *filter(None, overlays)]
 
 
 def compose(plan: Plan, host: Host, user: User, *arguments: str) -> Command:
-    """`docker compose` on the plan's files."""
+    """Return `docker compose` on the plan's files, with these arguments."""
     argv = ["docker", "compose"]
     for file in compose_files(plan, host):
         argv += ["--file", file]
@@ -145,38 +145,38 @@ def compose(plan: Plan, host: Host, user: User, *arguments: str) -> Command:
 
 
 def compose_up(plan: Plan, host: Host, user: User) -> Command:
-    """Start the service, or leave it as it is where nothing changed, and wait until it is healthy."""
+    """Return the command that starts the service, or keeps it if nothing changed, and waits until it is healthy."""
     return compose(plan, host, user, "up", "--detach", "--no-build", "--wait", SERVICE)
 
 
 def compose_hash(plan: Plan, host: Host, user: User) -> Command:
-    """Prints `dev HASH`: equal to the running container's label where `up` would change nothing."""
+    """Return the command that prints `dev HASH`, equal to the container's label if `up` would change nothing."""
     return compose(plan, host, user, "config", "--hash", SERVICE)
 
 
 def compose_down(plan: Plan, host: Host, user: User, volumes: bool = False) -> Command:
-    """Stop and remove every service's container and the network; with `volumes` the caches too."""
+    """Return the command that removes all containers and the network; with `volumes` the caches too."""
     return compose(plan, host, user, "--profile", "*", "down", *(["--volumes"] if volumes else []))
 
 
 def container_name(host: Host) -> str:
-    """The name that compose gives the dev container."""
+    """Return the name that compose gives the dev container."""
     return f"{host.env.get('COMPOSE_PROJECT_NAME') or PROJECT}-{SERVICE}-1"
 
 
 def execute(plan: Plan, host: Host, argv: Sequence[str], personal: Sequence[str], terminal: bool) -> Command:
-    """`docker exec` in the running container; compose's own `exec` would read the files again, half a second."""
+    """Return `docker exec` in the running container; `docker compose exec` reads the files again, which takes 0.5 s."""
     prefix = ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), *_variables(plan, personal)]
     return Command((*prefix, container_name(host), *argv), background=host.proxies)
 
 
 def top(host: Host) -> Command:
-    """What runs in the container, a process id and a command line each, under one line of titles."""
+    """Return the command that lists the container's processes: one line of titles, then id and command line of each."""
     return Command(("docker", "top", container_name(host), "-eo", "pid,args"))
 
 
 def _variables(plan: Plan, personal: Sequence[str]) -> list[str]:
-    """`personal` by name alone, so that no value is printed, and the plan's cards."""
+    """Return the `--env` options: `personal` by name only, so that no value is printed, and the plan's cards."""
     given = [*personal, *(f"{name}={value}" for name, value in device_env(plan).items())]
     return [word for name in given for word in ("--env", name)]
 
@@ -191,7 +191,7 @@ def run_once(
     name: str,
     terminal: bool,
 ) -> Command:
-    """A container of its own for one command that sees more than the checkout; a running one takes no more mounts."""
+    """Return the command that runs in a separate container with more mounts; a running one cannot be given any."""
     options = ["run", "--rm", "--no-deps", "--name", name, *([] if terminal else ["--no-TTY"])]
     options += _variables(plan, personal)
     for mount in mounts:
@@ -201,35 +201,35 @@ def run_once(
 
 
 def noted(argv: Sequence[str], note: str) -> list[str]:
-    """`argv` that leaves its process id in the file `note`, for `interrupt`; the id is the command's own."""
+    """Return `argv` wrapped so that it writes its process id to the file `note`, for `interrupt`."""
     return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', note, *argv]
 
 
 def interrupt(host: Host, note: str, signal: str) -> Command:
-    """Pass a signal on to a noted command: `docker exec` without a terminal keeps signals to itself."""
+    """Return the command that signals a `noted` command: without a terminal `docker exec` forwards no signals."""
     script = 'kill -"$1" "$(cat "$0")"'
     return Command(("docker", "exec", container_name(host), "sh", "-c", script, note, signal))
 
 
 def kill(container: str, signal: str) -> Command:
-    """Send a signal to a container's command."""
+    """Return the command that sends a signal to the main process of a container."""
     return Command(("docker", "kill", "--signal", signal, container))
 
 
 def device_env(plan: Plan) -> dict[str, str]:
-    """Variables that show a program the plan's cards and no other, numbered as nvidia-smi does."""
+    """Return the variables that show a program only the plan's cards, numbered as in nvidia-smi."""
     if plan.visible is None:
         return {}
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": plan.visible}
 
 
 def uv_venv(python: str, folder: str) -> Command:
-    """A relocatable environment: it is made beside the old one and then moved into its place."""
+    """Return the command that makes a relocatable environment, which is later moved to its final place."""
     return Command(("uv", "venv", "--relocatable", "--python", python, "--prompt", "gpu-workspace", folder))
 
 
 def uv_install(folder: str, locks: Sequence[str], env: Mapping[str, str], background: Mapping[str, str]) -> Command:
-    """Everything in the locks, by hash and nothing else."""
+    """Return the command that installs exactly what the locks list, checked by hash."""
     argv = ["uv", "pip", "install", "--python", f"{folder}/bin/python", "--no-deps", "--require-hashes"]
     for lock in locks:
         argv += ["--requirement", lock]
@@ -237,13 +237,13 @@ def uv_install(folder: str, locks: Sequence[str], env: Mapping[str, str], backgr
 
 
 def uv_install_project(folder: str) -> Command:
-    """The package itself, from the checkout; its build needs nothing that the locks did not bring."""
+    """Return the command that installs the package from the checkout, offline: its build tools are locked too."""
     argv = ("uv", "pip", "install", "--python", f"{folder}/bin/python", "--no-deps", "--no-build-isolation")
     return Command((*argv, "--editable", "."), {"UV_OFFLINE": "1"})
 
 
 def uv_python(version: str) -> Command:
-    """Fetch a Python of uv's own."""
+    """Return the command that lets uv download a Python."""
     return Command(("uv", "python", "install", version))
 
 

@@ -1,4 +1,4 @@
-"""One at a time: two invocations in one checkout must not make the same thing at once."""
+"""A file lock, so that two invocations in one checkout do not make the same thing at the same time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from app.host.backends.runner import say
 
 @contextmanager
 def exclusive(root: Path, what: str) -> Iterator[None]:
-    """Wait until no other invocation makes `what`; the lock goes with the process, however that ends.
+    """Wait until no other invocation makes `what`. The lock is released when the process ends, however it ends.
 
     Raises:
-        HostError: the lock cannot be written, as after a `sudo invoke` of the same.
+        HostError: the lock file cannot be written, for example after `sudo invoke up`.
     """
-    import fcntl  # not on Windows, where this module is still imported
+    import fcntl  # missing on Windows, which still imports this module
 
     with _lock_file(root / ".cache", what) as file:
         try:
@@ -35,5 +35,5 @@ def _lock_file(folder: Path, what: str) -> TextIO:
         folder.mkdir(exist_ok=True)
         return path.open("w")
     except OSError as error:
-        fix = f"`sudo chown -R $(id -un) {folder}` where it is another user's; else work in a checkout of your own"
+        fix = f"`sudo chown -R $(id -un) {folder}` if it belongs to another user; or work in your own checkout"
         raise HostError(Problem(f"{path} cannot be written: {error.strerror}", fix)) from None

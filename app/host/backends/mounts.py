@@ -1,6 +1,6 @@
-"""What a command names outside the checkout, shown to its container where it will look: nothing is retyped.
+"""Mount the files outside the checkout that a command names, so that the same command works in the container.
 
-The checkout is mounted at /workspace: `../reviews/train.tsv` is sought at /reviews/train.tsv, `/data/x` at /data/x.
+The checkout is mounted at /workspace, so `../reviews/train.tsv` is mounted at /reviews/train.tsv, `/data/x` at /data/x.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.host.backends.commands import Mount
 
 MOUNTED_AT = PurePosixPath("/workspace")
 WRITTEN = ("--runs", "--out")  # options of `app` whose value is a folder to write into
-# The image's own: a mount there would hide or change what the workspace is made of.
+# Folders of the image: a mount there would hide or change parts of the workspace.
 _TAKEN = (
     *("/bin", "/boot", "/cache", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt/venv", "/proc"),
     *("/run", "/sbin", "/sys", "/usr", "/workspace"),
@@ -25,13 +25,13 @@ _PARENTS = ("/", "/home", "/home/dev", "/opt", "/root", "/tmp", "/var", "/var/tm
 
 
 def mounts_for(argv: Sequence[str], root: Path) -> list[Mount]:
-    """What the words of `argv` name and the mounted checkout lacks: to read, and after `WRITTEN` to write.
+    """Return a mount for each path in `argv` outside the checkout: read-only, or writable after an option in `WRITTEN`.
 
-    What is to be written into need not be there yet. A word may be a path, `key=path`, a list `key=[path,path]`, or a
-    line for a shell with any of them. What is not there is left to the command, whose error says so.
+    A folder to write into need not exist yet. A word may be a path, `key=path`, a list `key=[path,path]`, or a shell
+    command line with any of them. Other paths that do not exist are left out: the command itself reports them.
 
     Raises:
-        HostError: an export that would end in the container.
+        HostError: an export would be written into the container, which is removed afterwards.
     """
     words = [part for word in argv for part in _split(word)]
     _refuse_exports(words)
@@ -48,11 +48,11 @@ def mounts_for(argv: Sequence[str], root: Path) -> list[Mount]:
 
 
 def _refuse_exports(words: Sequence[str]) -> None:
-    """`app export RUN FOLDER` makes FOLDER, so it cannot be mounted beforehand."""
+    """Raise HostError for `app export RUN FOLDER` outside the checkout: FOLDER does not exist yet to be mounted."""
     for first, verb, _, folder in zip(words, words[1:], words[2:], words[3:]):
         place = PurePosixPath(os.path.normpath(MOUNTED_AT / folder))
         if (first, verb) == ("app", "export") and not place.is_relative_to(MOUNTED_AT):
-            what = f"{folder} lies outside the checkout, where the container keeps nothing"
+            what = f"{folder} is outside the checkout, so the export would be lost with the container"
             raise HostError(Problem(what, "name a folder in the checkout: exports/NAME"))
 
 
@@ -62,7 +62,7 @@ def _split(word: str) -> Iterator[str]:
     line.whitespace_split, line.commenters = True, ""
     try:
         parts = list(line)
-    except ValueError:  # no closing quotation: not a line for a shell
+    except ValueError:  # no closing quotation: not a shell command line
         return
     if len(parts) > 1:
         yield from parts
