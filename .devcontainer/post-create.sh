@@ -1,5 +1,5 @@
 #!/bin/sh
-# Once in a new dev container, harmless to repeat: the JSON Schema of recipes, for completion in the editor.
+# Runs once in a new dev container: writes the JSON Schema of recipes, for completion in the editor.
 set -eu
 
 schema=/cache/recipe.schema.json

@@ -1,8 +1,8 @@
 # Every variant x target, for CI and releases: `docker buildx bake -f docker/bake.hcl`, or one: `... bake cu118-dev`.
-# The variants are those of app/host/variants.py; a test holds the two together.
+# The variants are those of app/host/variants.py; a test compares the two.
 
-variable "REGISTRY" { default = "" }  # with its slash: "ghcr.io/someone/"
-variable "TAG" { default = "" }  # a release, "v1.2.0", beside the name that the newest has
+variable "REGISTRY" { default = "" }  # with the slash at the end: "ghcr.io/someone/"
+variable "TAG" { default = "" }  # a release, "v1.2.0": a second tag, in addition to that of the newest
 variable "SLIM" { default = "" }
 variable "BASE_IMAGE" { default = "" }
 variable "DEV_BASE_IMAGE" { default = "" }

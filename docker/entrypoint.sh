@@ -1,14 +1,14 @@
 #!/bin/sh
-# What every container runs first: make sure that there is a home and a cache to write to, then become the command.
+# The entrypoint of every container: make sure that home and caches are writable, then exec the command.
 #
-# Says nothing on standard output, and nothing at all when all is well, so that output can be piped. The image's own
-# home and cache are writable for any user id; what changes that is a read-only root or a volume that is another's.
+# Prints nothing to standard output, so that output can be piped, and a warning to stderr if needed. The image's home
+# and caches are writable for any user id, except with a read-only root or on a volume that belongs to another user.
 set -eu
 
-# Root keeps its own home: what it left in the user's, the user could not write to.
+# Root uses its own home: the user could not overwrite what root writes into the user's.
 [ "$(id -u)" != 0 ] || [ "$HOME" != /home/dev ] || export HOME=/root
 
-# The first of these that can be written to. /dev/shm is there even with a read-only root and no /tmp.
+# Print the first writable folder. /dev/shm is writable even with a read-only root and no /tmp.
 scratch() {
     for place in "${TMPDIR:-/tmp}" /tmp /dev/shm; do
         if [ -w "$place" ]; then
@@ -29,7 +29,7 @@ if [ ! -w "$HOME" ]; then
     export HOME
 fi
 
-# A company's certificates (compose.ca.yaml), beside the system's own and not instead. In /dev/shm, which no layer has.
+# A company's certificates (compose.ca.yaml), added to the system's. In /dev/shm, which is never part of a layer.
 if [ -s /run/secrets/ca ]; then
     bundle="/dev/shm/ca-$(id -u).pem"
     cat /etc/ssl/certs/ca-certificates.crt /run/secrets/ca >"$bundle"

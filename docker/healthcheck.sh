@@ -1,6 +1,6 @@
 #!/bin/sh
-# healthcheck.sh [URL]: healthy means that the environment starts Python, that the package can be imported, and, given a
-# URL, that it answers. No more than that: it runs every few seconds beside whatever trains. `app doctor` looks deeper.
+# healthcheck.sh [URL]: succeed if Python starts, the package can be imported and the URL, if given, answers. It stays
+# cheap because it runs every few seconds during a training. `app doctor` checks more.
 set -eu
 
 python -c "import app.errors"
@@ -8,6 +8,6 @@ python -c "import app.errors"
 import sys
 import urllib.request
 
-direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy would not know this machine's 127.0.0.1
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach this machine's 127.0.0.1
 direct.open(sys.argv[1], timeout=3).close()
 PYTHON

@@ -1,4 +1,4 @@
-"""Refuse an image whose torch is not the one that its variant promises. Run at the end of the build, without a GPU.
+"""Fail the build if torch is not the one that the variant promises. Runs at the end of the build, without a GPU.
 
 verify.py PROMISES.json        exit code 1 and an `error:` and a `fix:` line for each broken promise
 """
@@ -21,7 +21,7 @@ FIX = "correct the pins in docker/locks, `invoke lock`, and build again"
 
 
 def broken(promises: dict[str, Any]) -> list[str]:
-    """What is not as app/host/variants.py says, in words."""
+    """Return a sentence for each difference from app/host/variants.py."""
     found = []
 
     def expect(what: str, value: object, promised: object) -> None:
@@ -29,12 +29,12 @@ def broken(promises: dict[str, Any]) -> list[str]:
             found.append(f"{what} is {value}; variant {promises['variant']} promises {promised}")
 
     expect("Python", ".".join(map(str, sys.version_info[:2])), promises["python"])
-    # The module and the metadata apart: a later install may move either without the other.
+    # Module and metadata separately: a later installation may change one without the other.
     for name, version in promises["modules"].items():
         expect(f"the installed {name}", importlib.import_module(name).__version__.split("+")[0], version)
         expect(f"the metadata of {name}", importlib.metadata.version(name).split("+")[0], version)
     expect("torch's CUDA", torch.version.cuda, promises["cuda"])
-    # torch.cuda.get_arch_list() is empty where no GPU is; this is what it reads.
+    # torch.cuda.get_arch_list() is empty on a machine without a GPU; this is what it reads.
     archs = (BINARY._cuda_getArchFlags() or "").split() if promises["cuda"] else []
     missing = [arch for arch in promises["archs"] if arch not in archs]
     if missing:
@@ -45,7 +45,7 @@ def broken(promises: dict[str, Any]) -> list[str]:
 
 
 def installed_twice() -> list[str]:
-    """Distributions with more than one set of metadata: two layers that disagree about a package."""
+    """Return a sentence for each package with metadata of two versions: two layers that disagree."""
     distributions = importlib.metadata.distributions()
     names = Counter(re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower() for distribution in distributions)
     return [f"{name} is installed {count} times, by different lock files" for name, count in names.items() if count > 1]

@@ -1,4 +1,4 @@
-"""Print what a variant promises as JSON, for the verification of the built environment: promises.py VARIANT."""
+"""Print what a variant promises as JSON, for docker/build/check/verify.py: promises.py VARIANT."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Print what dev.txt has beyond runtime.txt: the lock of the layer that only the dev image has.
+"""Print the entries of dev.txt that runtime.txt lacks: the lock of the layer that only the dev image has.
 
 tools_lock.py RUNTIME DEV > TOOLS
 """
@@ -12,7 +12,7 @@ from app.host.backends.lockfiles import blocks
 
 
 def pins(entries: list[str]) -> set[str]:
-    """`name==version` of each entry; the markers differ by who else asks for the package."""
+    """Return `name==version` of each entry, without the markers: they depend on what else requires the package."""
     return {entry.split()[0] for entry in entries}
 
 
