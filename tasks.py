@@ -72,11 +72,11 @@ def run(workspace: Workspace, *argv: str) -> int:
     """Start the workspace if necessary, run a command in it and return the command's exit code."""
     from app.host.backends.runner import at_terminal
 
-    workspace.ensure()
-    return workspace.run(argv, terminal=at_terminal())
+    plan = workspace.ensure()
+    return workspace.run(plan, argv, terminal=at_terminal())
 
 
-@workspace_task(command="run this in the workspace and return its exit code, instead of opening a shell")
+@workspace_task(command="run this in the workspace instead of opening a shell; its exit code is returned")
 def up(
     c: Context, command: str = "", backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False
 ) -> int:
@@ -89,10 +89,10 @@ def up(
         say(line)
     if command:
         return run(workspace, "bash", "-c", command)
-    workspace.ensure()
+    plan = workspace.ensure()
     if at_terminal():
-        return workspace.run(shell_command(workspace.plan), terminal=True)
-    for line in workspace.state():
+        return workspace.run(plan, shell_command(plan), terminal=True)
+    for line in workspace.state(plan):
         say(line)
     return 0
 
@@ -104,8 +104,8 @@ def shell(c: Context, backend: str = "", variant: str = "", gpus: str = "all", d
     from app.host.workspace import shell_command
 
     workspace = the_workspace(backend, variant, gpus, dry)
-    workspace.ensure()  # before the shell's start file, which lies in the environment
-    return workspace.run(shell_command(workspace.plan), terminal=at_terminal())
+    plan = workspace.ensure()  # first, because the shell's start file is written into the environment
+    return workspace.run(plan, shell_command(plan), terminal=at_terminal())
 
 
 @workspace_task()
@@ -120,7 +120,7 @@ def status(c: Context, backend: str = "", variant: str = "", gpus: str = "all") 
     from app.host.workspace import describe
 
     workspace = the_workspace(backend, variant, gpus, dry=False)
-    print("\n".join([*describe(workspace.host, workspace.plan), *workspace.state()]))
+    print("\n".join([*describe(workspace.host, workspace.plan), *workspace.state(workspace.plan)]))
     return 0
 
 
@@ -135,7 +135,7 @@ def build(
 @workspace_task(
     iterable=("set",),
     recipe="a recipe's name (`invoke app recipes` lists them) or a YAML file",
-    set="override one key of the recipe: --set trainer.max_epochs=1; may be repeated",
+    set="override one key of the recipe: --set trainer.max_epochs=1; can be repeated",
 )
 def train(
     c: Context, recipe: str, set: list[str], backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False
@@ -249,7 +249,7 @@ def lint(
 
 @workspace_task(upgrade="upgrade to the newest releases that the pins allow, instead of keeping the locked ones")
 def lock(c: Context, upgrade: bool = False) -> int:
-    """Resolve docker/locks/*.in into the locks, with a hash for every file."""
+    """Resolve docker/locks/*.in into the lock files, with a hash for every download."""
     from app.host.backends.lockfiles import write_locks
     from app.host.backends.runner import say
     from app.host.probe.machine import ROOT

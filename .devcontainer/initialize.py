@@ -2,7 +2,7 @@
 
     python3 .devcontainer/initialize.py        writes .devcontainer/compose.host.yaml
 
-Python 3.9 or later and nothing else: neither invoke nor the environment is there yet. Chooses as `invoke up` does.
+Needs only Python 3.9 or later: invoke and the environment do not exist yet. Chooses as `invoke up` does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-from app.errors import WorkspaceError  # noqa: E402
+from app.errors import WorkspaceError, print_warning  # noqa: E402
 from app.host.backends import commands  # noqa: E402
 from app.host.backends.build_inputs import build_inputs  # noqa: E402
 from app.host.plan.choose import Plan, Request, choose  # noqa: E402
@@ -27,15 +27,15 @@ from app.host.plan.wheels import fetch_obstacle, with_fallback  # noqa: E402
 from app.host.probe.machine import Host, detect  # noqa: E402
 from app.host.world import World  # noqa: E402
 
-# Apart from `invoke up`'s project: each would otherwise replace the other's container.
+# Not the project of `invoke up`: each would replace the other's container.
 PROJECT = "gpu-workspace-devcontainer"
 
 
 def overlay(plan: Plan, host: Host, inputs: commands.BuildInputs) -> dict[str, Any]:
-    """The compose file over compose.yaml that gives this machine's values, as plain data."""
+    """Return the compose file that adds this machine's values to compose.yaml, as plain data."""
     service: dict[str, Any] = {
         "image": commands.image_name(plan, host),
-        # By name, because it is the name whose id follows the host's user.
+        # By name, because VS Code changes the id of this name to the host user's.
         "user": "dev",
         "build": {
             "args": {"VARIANT": plan.variant.name, "LOCK_HASH": inputs.lock_hash, **inputs.options, **host.proxies},
@@ -67,7 +67,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     for warning in plan.warnings:
-        print(f"warning: {warning.what}\n  fix: {warning.fix}", file=sys.stderr)
+        print_warning(warning)
     target = HERE / "compose.host.yaml"
     draft = target.with_suffix(".new")
     draft.write_text(json.dumps(overlay(plan, host, inputs), indent=2) + "\n", encoding="utf-8")  # JSON is YAML

@@ -7,13 +7,14 @@
     ├── ModelError          a model that cannot be found, read or trusted
     └── RunError            a run folder, a checkpoint, a device in use
 
-An exception carries every problem found, not the first. Anything that is not a `WorkspaceError` is a bug and keeps its
-traceback. Standard library only: `app.host` uses it on the host's Python.
+An exception carries every problem found, not only the first. Any other exception is a bug and keeps its traceback.
+Standard library only: `app.host` uses this module on the host's Python.
 """
 
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 class Problem:
     """One thing that is wrong.
 
-    `what` is one sentence with the field and the value; `fix` is one sentence with what to type; `where` is
+    `what` is one sentence with the field and the value; `fix` is one sentence with what to type; `where` is the place:
     `file`, `file:line` or empty.
     """
 
@@ -31,8 +32,11 @@ class Problem:
     where: str = ""
 
     def __str__(self) -> str:
+        return self._as("error")
+
+    def _as(self, severity: str) -> str:
         place = f"{self.where}: " if self.where else ""
-        return f"error: {place}{self.what}\n  fix: {self.fix}"
+        return f"{severity}: {place}{self.what}\n  fix: {self.fix}"
 
 
 class WorkspaceError(Exception):
@@ -65,6 +69,11 @@ class ModelError(WorkspaceError):
 
 class RunError(WorkspaceError):
     """A run folder, a checkpoint or a running job is not as it should be."""
+
+
+def print_warning(problem: Problem) -> None:
+    """Print a problem that does not stop the command to stderr, as `warning:` and `fix:`."""
+    print(problem._as("warning"), file=sys.stderr, flush=True)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

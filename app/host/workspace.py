@@ -1,51 +1,53 @@
-"""One workspace, whichever the back end: look, choose, and do everything through what was chosen.
+"""One interface to the workspace, whichever back end it uses.
 
-workspace = open_workspace(Wishes(), Runner())
-workspace.ensure()
-code = workspace.run(["app", "train", "sentiment"], terminal=at_terminal())
+workspace = open_workspace(Request(), Runner())
+plan = workspace.ensure()
+code = workspace.run(plan, ["app", "train", "sentiment"], terminal=at_terminal())
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from app.errors import HostError, Problem
+from app.errors import HostError, Problem, print_warning
 from app.host.backends import commands, native
 from app.host.backends.docker import DockerWorkspace
 from app.host.backends.native import Environment
-from app.host.backends.runner import Runner, say, warn
+from app.host.backends.runner import Runner, say
 from app.host.checks.context import CheckContext
 from app.host.checks.preflight import examine
 from app.host.plan.choose import Plan, Request
 from app.host.probe.engine import Engine
 from app.host.probe.machine import ROOT, Host
+from app.host.variants import VARIANTS
 from app.host.world import World
 
 
 class Workspace(Protocol):
-    """What every back end can do."""
+    """What every back end can do. `plan` is the one chosen for this machine; no method changes it."""
 
     name: str
     host: Host
     plan: Plan
 
-    def ensure(self) -> None:
-        """Make and start what is not there yet; quick where all is."""
+    def ensure(self) -> Plan:
+        """Make and start what is missing, and return the plan used: the fallback if wheels are out of reach."""
 
     def build(self, target: str) -> int:
-        """Make the environment anew where it is not current: the image of a target, or the .venv."""
+        """Build the image of a target, or the .venv, if it is not current; return the exit code."""
 
-    def run(self, argv: Sequence[str], terminal: bool) -> int:
-        """Run a command in the foreground and return its exit code."""
+    def run(self, plan: Plan, argv: Sequence[str], terminal: bool) -> int:
+        """Run a command in the foreground, under the plan that `ensure` returned, and return its exit code."""
 
     def stop(self) -> int:
-        """Stop what runs; loses nothing."""
+        """Stop the container; runs, caches and images stay. Return the exit code."""
 
-    def state(self) -> list[str]:
-        """What is built and what is running, a line each."""
+    def state(self, plan: Plan) -> list[str]:
+        """Return what is built and what is running, one line each."""
 
 
 class NativeWorkspace:
@@ -57,64 +59,63 @@ class NativeWorkspace:
         self.root, self.host, self.plan, self.runner = root, host, plan, runner
         self.environment = Environment(root, host, plan, world, runner)
 
-    def ensure(self) -> None:
-        self.environment.ensure()
+    def ensure(self) -> Plan:
+        return replace(self.plan, variant=VARIANTS[self.environment.ensure().variant])
 
     def build(self, target: str) -> int:
         stamp = self.environment.ensure()
         say(f"{native.VENV} is there: {stamp.variant}, Python {stamp.python}")
         return 0
 
-    def run(self, argv: Sequence[str], terminal: bool) -> int:
-        stamp = self.environment.ensure()
-        return self.runner.run(native.command_in(self.root, stamp, self.plan, argv))
+    def run(self, plan: Plan, argv: Sequence[str], terminal: bool) -> int:
+        return self.runner.run(native.command_in(self.root, plan, argv))
 
     def stop(self) -> int:
         say("nothing to stop: the native workspace is a folder, .venv")
         return 0
 
-    def state(self) -> list[str]:
+    def state(self, plan: Plan) -> list[str]:
         stamp = self.environment.current()
         if stamp is None:
-            return ["venv      not made yet, or not from the present locks: the next command makes it"]
+            return ["venv      not made yet, or made from other locks: the next command makes it"]
         return [f"venv      {native.VENV}: {stamp.variant}, Python {stamp.python}"]
 
 
 class InsideWorkspace:
-    """Already in the container: everything is here."""
+    """The container that this process already runs in."""
 
     name = "inside"
 
     def __init__(self, host: Host, plan: Plan, runner: Runner) -> None:
         self.host, self.plan, self.runner = host, plan, runner
 
-    def ensure(self) -> None:
-        return
+    def ensure(self) -> Plan:
+        return self.plan
 
     def build(self, target: str) -> int:
         say("an image is built from outside the container: run `invoke build` on the host")
         return 2
 
-    def run(self, argv: Sequence[str], terminal: bool) -> int:
-        return self.runner.run(commands.Command(tuple(argv), commands.device_env(self.plan)))
+    def run(self, plan: Plan, argv: Sequence[str], terminal: bool) -> int:
+        return self.runner.run(commands.Command(tuple(argv), commands.device_env(plan)))
 
     def stop(self) -> int:
         say("nothing to stop from inside the container; run `invoke down` on the host")
         return 0
 
-    def state(self) -> list[str]:
+    def state(self, plan: Plan) -> list[str]:
         return ["container this one"]
 
 
 def open_workspace(
     request: Request, runner: Runner, world: World | None = None, root: Path = ROOT, preflight: bool = False
 ) -> Workspace:
-    """Look at the machine, choose, say what is not as it should be; nothing is made or started yet.
+    """Look at the machine, choose a plan and return its workspace; print warnings, make and start nothing.
 
-    With `preflight` everything that `invoke doctor` would warn of is said as well.
+    If `preflight`, print what `invoke doctor` would warn of as well.
 
     Raises:
-        HostError: everything that stands in the way of what was asked.
+        HostError: the request cannot be met; the error lists every reason.
     """
     world = world or World()
     context = CheckContext.of(world, request)
@@ -122,7 +123,7 @@ def open_workspace(
     if plan is None:
         raise HostError(*context.problems)
     for problem in [*plan.warnings, *(_further_warnings(context, plan) if preflight else [])]:
-        warn(problem)
+        print_warning(problem)
     if plan.backend == "docker":
         return DockerWorkspace(root, host, plan, world, runner)
     if plan.backend == "inside":
@@ -131,15 +132,15 @@ def open_workspace(
 
 
 def _further_warnings(context: CheckContext, plan: Plan) -> list[Problem]:
-    """What the pre-flight checks found beyond the plan's own warnings."""
-    told = "\n".join(warning.what for warning in plan.warnings)
-    # A check that failed stops what follows, and is told there.
-    results = (r for r in examine(context) if r.status == "warn" and r.detail not in told)
+    """Return the warnings of the pre-flight checks that the plan does not give already."""
+    given = "\n".join(warning.what for warning in plan.warnings)
+    # A failed check is reported by the step that it stops.
+    results = (r for r in examine(context) if r.status == "warn" and r.detail not in given)
     return [Problem(result.detail, result.fix) for result in results]
 
 
 def describe(host: Host, plan: Plan) -> list[str]:
-    """What was found on the machine and what was chosen, with the reason, a line each."""
+    """Return what was found on the machine and what was chosen, with the reason, one line each."""
     engine = host.engine
     if isinstance(engine, Engine):
         parts = [f"buildx {engine.buildx}"] if engine.buildx else []
@@ -173,7 +174,7 @@ def _cards(host: Host, plan: Plan) -> str:
 
 
 def shell_command(plan: Plan, root: Path = ROOT) -> list[str]:
-    """An interactive shell of the back end: bash in the container; natively the user's own, in the environment."""
+    """Return the command of an interactive shell: bash in the container; natively the user's shell, in the `.venv`."""
     if plan.backend != "native":
         return ["bash"]
     shell = os.environ.get("SHELL") or "/bin/sh"

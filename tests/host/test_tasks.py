@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import resource
@@ -13,14 +14,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from invoke.parser import Parser, ParserContext
 
+from app.cli import VERBS
 from tests.host.fake_world import NVIDIA_RUNTIME, docker_info
 
 ROOT = Path(__file__).parents[2]
 INVOKE = Path(sys.executable).with_name("invoke")
 TASKS = {"up", "down", "shell", "build", "train", "app", "bench", "status", "doctor", "test", "lint", "lock", "clean"}
 
-pytestmark = pytest.mark.skipif(not INVOKE.exists(), reason="invoke is not installed beside this Python")
+pytestmark = pytest.mark.skipif(not INVOKE.exists(), reason="invoke is not installed with this Python")
 
 
 def program(folder: Path, name: str, script: str) -> None:
@@ -99,12 +102,52 @@ def test_bash_completes_tasks_and_options(tmp_path: Path, line: str, expected: s
 
 
 def test_every_task_and_argument_has_help() -> None:
+    for context in contexts():
+        assert docstring(context), context.name
+        for argument in context.args.values():
+            assert argument.help, f"{context.name} {argument.name}"
+
+
+@functools.cache
+def contexts() -> list[ParserContext]:
+    """The tasks as `invoke` parses them. Made once: invoke forgets the help texts when asked again."""
     import tasks
 
-    for name, made in tasks.ns.tasks.items():
-        assert made.__doc__, name
-        for argument in made.get_arguments():
-            assert argument.help, f"{name} {argument.name}"
+    made: list[ParserContext] = tasks.ns.to_contexts()
+    return made
+
+
+def docstring(context: ParserContext) -> str:
+    import tasks
+
+    return tasks.ns.tasks[str(context.name)].__doc__ or ""
+
+
+def examples() -> list[str]:
+    """Every `invoke ...` in the help texts, and every `--set KEY=VALUE` as an option of its task."""
+    found = []
+    for context in contexts():
+        for text in (docstring(context), *(argument.help for argument in context.args.values())):
+            found += re.findall(r"invoke [a-z]+ (?:\"[^\"]*\"|[^`\s.:;]+)(?= |\.|$|`)", text)
+            found += [f"invoke {context.name} sentiment {option}" for option in re.findall(r"--set [^\s;]+", text)]
+    return [e.replace("invoke bench sentiment", "invoke bench --recipe sentiment") for e in found]
+
+
+@pytest.mark.parametrize("example", examples())
+def test_every_example_in_a_help_text_is_accepted(example: str) -> None:
+    """By the parser of `invoke` and, for what it passes on, by the parser of the verb of `app`."""
+    (parsed,) = Parser(contexts(), ParserContext()).parse_argv(shlex.split(example)[1:])[1:]
+    given = {name: argument.value for name, argument in parsed.args.items()}
+    overridden = ["train", given.get("recipe"), *given.get("set", [])]  # `invoke bench` takes the same overrides
+    words = shlex.split(given["arguments"]) if parsed.name == "app" else overridden
+    if words == ["--help"]:
+        return
+    options = VERBS[words[0]].load().parser().parse_intermixed_args(words[1:])
+    assert getattr(options, "recipe", None) in (None, *(path.stem for path in (ROOT / "app/recipes").glob("*.yaml")))
+
+
+def test_the_help_texts_have_examples_of_three_tasks() -> None:
+    assert {example.split()[1] for example in examples()} == {"train", "app", "bench"}
 
 
 def test_dry_prints_the_exact_commands_for_a_gpu_host(machine: Path) -> None:
@@ -131,8 +174,8 @@ def test_train_hands_overrides_on_bare(machine: Path) -> None:
 
 def test_app_splits_its_one_word(machine: Path) -> None:
     with_gpu(machine)
-    done = invoke(machine, "app", "runs list --json", "--dry")
-    assert done.stderr.splitlines()[-1].endswith("app runs list --json")
+    done = invoke(machine, "app", "runs sentiment --json", "--dry")
+    assert done.stderr.splitlines()[-1].endswith("app runs sentiment --json")
 
 
 def test_a_verb_that_is_also_a_task_is_still_the_verb(machine: Path) -> None:
@@ -151,7 +194,7 @@ def test_a_shell_is_started_after_the_environment_is_there(monkeypatch: pytest.M
     def shell_command(plan: None) -> list[str]:
         return ["bash", *there]
 
-    def run(argv: list[str], terminal: bool) -> int:
+    def run(plan: None, argv: list[str], terminal: bool) -> int:
         assert argv == ["bash", "the environment"]
         return 0
 

@@ -6,14 +6,14 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from app import fileio
 from app.config import fingerprint, resolved, to_yaml
-from app.errors import ConfigError, DataError, Problem, RunError
+from app.errors import ConfigError, DataError, Problem, RunError, print_warning
 from app.finetune.tasks.base import Splits
 from app.hardware.versions import package_versions
 from app.runs import checkpoints, records
@@ -76,10 +76,11 @@ def restart(run: Run, overrides: Sequence[str]) -> Restart:
     for package, version in package_versions().items():
         before = written["versions"].get(package)
         if before != version:
-            print(f"warning: {package} was {before} and is {version}: bits may differ", file=sys.stderr)
+            what = f"{package} was {before} and is {version}: bits may differ"
+            print_warning(Problem(what, "for the same bits, resume in the environment that the run began in"))
     checkpoint, damaged = checkpoints.newest(run.checkpoints)
     for problem in damaged:
-        print(f"warning: {problem.where}: {problem.what}", file=sys.stderr)
+        print_warning(replace(problem, fix="nothing to do: the training continues from the state before it"))
     begun = f"step {checkpoints.step_of(checkpoint)}" if checkpoint else "the beginning: there is no checkpoint yet"
     print(f"resuming {run.path} from {begun}", file=sys.stderr)
     return Restart(run, recipe, checkpoint)

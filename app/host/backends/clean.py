@@ -34,6 +34,7 @@ class Removal:
         return bool(self.folders or self.docker)
 
     def lines(self) -> list[str]:
+        """Return one line for each thing to remove, with the size of a folder."""
         return [f"  {folder}  ({_size(folder)})" for folder in self.folders] + [f"  {what}" for what, _ in self.docker]
 
 

@@ -1,4 +1,4 @@
-"""Every command that the workspace runs, as pure functions from a plan to an argv. Nothing here runs anything."""
+"""Every command that the workspace runs, as pure functions from a plan to an argv. Nothing is run here."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Mount:
 
     @property
     def option(self) -> str:
-        """The value of `--volume`."""
+        """Return the value of `--volume`."""
         return f"{self.source}:{self.place}{'' if self.writable else ':ro'}"
 
 
@@ -213,7 +213,7 @@ def interrupt(host: Host, note: str, signal: str) -> Command:
 
 
 def kill(container: str, signal: str) -> Command:
-    """Send a signal to a container's command."""
+    """Return the command that sends a signal to the main process of a container."""
     return Command(("docker", "kill", "--signal", signal, container))
 
 

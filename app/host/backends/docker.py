@@ -1,6 +1,7 @@
 """The docker back end: build or reuse the image, start or reuse the container, run in it.
 
-Warm, that is three questions to Docker (the engine, the container with its image, compose's hash) and one `exec`.
+If nothing has changed, a command costs three questions to Docker (the engine, the container with its image, compose's
+hash) and one `exec`.
 """
 
 from __future__ import annotations
@@ -16,13 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.errors import HostError, Problem
+from app.errors import HostError, Problem, print_warning
 from app.host.backends import commands
 from app.host.backends.build_inputs import build_inputs
 from app.host.backends.lock import exclusive
 from app.host.backends.mounts import mounts_for
-from app.host.backends.runner import Runner, say, warn
-from app.host.explain import advice
+from app.host.backends.runner import Runner
 from app.host.plan.choose import ASKED, Plan, space_for
 from app.host.plan.wheels import FetchProbe, fallback, fetch_obstacle, with_fallback
 from app.host.probe.engine import Engine
@@ -32,13 +32,14 @@ from app.host.world import World
 ENTRYPOINT = "/usr/local/bin/entrypoint.sh"  # finds a home and caches that this user can write to
 _CONFIG_HASH = "com.docker.compose.config-hash"
 _CHECKOUT = "com.docker.compose.project.working_dir"
-# What always runs in it: the first processes and the health check.
+# The processes that always run in the container: the first ones and the health check.
 _IDLE = ("/sbin/docker-init", "tini ", "sleep infinity", "/usr/local/bin/healthcheck.sh", "python -c import app.errors")
+_WITHOUT_DOCKER = "continue without Docker: add `--backend native`"
 
 
 @dataclass(frozen=True)
 class ContainerState:
-    """What Docker holds for this workspace; empty strings where there is nothing."""
+    """The image and the container of this workspace, as Docker reports them. Empty strings if there is none."""
 
     image_id: str = ""
     image_digest: str = ""  # commands.INPUTS_LABEL of the image
@@ -54,7 +55,10 @@ class ContainerState:
 
 
 class DockerWorkspace:
-    """The dev service of compose.yaml, with the plan's overlay."""
+    """The dev service of compose.yaml, with the plan's overlay.
+
+    `plan` is the one chosen for this machine, or its fallback if an earlier build found the wheels out of reach.
+    """
 
     name = "docker"
 
@@ -65,117 +69,108 @@ class DockerWorkspace:
         self.memory = root / ".cache" / "out-of-reach"
         known = plan.variant.name in self._unreached() and plan.why_variant != ASKED
         self.plan = (fallback(plan) or plan) if known else plan
-        self.replaced = ""  # the variant whose wheels are out of reach
         self.probe = probe or partial(fetch_obstacle, ca_bundle=host.ca_bundle)
         rootless = isinstance(host.engine, Engine) and host.engine.rootless
         self.user = this_user(rootless)
         self.personal = [name for name in commands.PERSONAL if world.env.get(name) or name in host.proxies]
 
-    def ensure(self) -> None:
-        """Build what is not built, start what is not running, and wait until it is healthy.
+    def ensure(self) -> Plan:
+        """Build the image and start the container if needed, wait until it is healthy, and return the plan used.
 
         Raises:
-            HostError: a full disk, a build or a start that failed, with what is known about its message.
+            HostError: the disk is full, or a build or a start failed; known messages are explained on stderr.
         """
-        if self._ready():
-            return
+        if self._ready(self.plan):
+            return self.plan
         with nullcontext() if self.runner.dry else exclusive(self.root, "container"):
             # Another invocation may have brought it up while this one waited.
-            if self.runner.dry or not self._ready():
-                self._bring_up()
+            if not self.runner.dry and self._ready(self.plan):
+                return self.plan
+            return self._bring_up()
 
-    def _ready(self) -> bool:
-        standing = self.standing()
-        self._refuse_anothers(standing)
-        return self._current(standing) and standing.running and not self._changed(standing)
+    def _ready(self, plan: Plan) -> bool:
+        state = self.container_state(plan)
+        self._refuse_other_checkout(state)
+        return self._current(plan, state) and state.running and not self._changed(plan, state)
 
-    def _bring_up(self) -> None:
-        if not self._current(self.standing()):
-            self._settle()
-            if not self._current(self.standing()):
-                self._build("dev")
-        if self.runner.dry or not self._ready():
-            self._start()
+    def _bring_up(self) -> Plan:
+        plan = self.plan
+        if not self._current(plan, self.container_state(plan)):
+            plan = self._reachable_plan()
+            if not self._current(plan, self.container_state(plan)):
+                self._build(plan, "dev")
+        if self.runner.dry or not self._ready(plan):
+            self._start(plan)
+        return plan
 
     def build(self, target: str) -> int:
-        """Build one target; what has not changed comes from the builder's cache."""
+        """Build one target and return 0; unchanged layers come from the builder's cache."""
         if target not in commands.TARGETS:
             known = ", ".join(commands.TARGETS)
             raise HostError(Problem(f"the Dockerfile has no target {target!r}", f"use one of: {known}"))
-        self._settle()
-        self._build(target)
+        self._build(self._reachable_plan(), target)
         return 0
 
-    def _settle(self) -> None:
-        """Before anything is built, ask whether the wheels can be fetched; it may take seconds."""
+    def _reachable_plan(self) -> Plan:
+        """Return the plan to build by: this one, or its fallback if the wheels cannot be fetched. May take seconds."""
         plan, warning = with_fallback(self.plan, self.root, self.probe)
         if warning:
-            warn(warning)
-            self.replaced = self.plan.variant.name
-        self.plan = plan
+            print_warning(warning)
+        return plan
 
     def _unreached(self) -> list[str]:
         return self.memory.read_text(encoding="utf-8").split() if self.memory.exists() else []
 
-    def _inputs(self, target: str) -> commands.BuildInputs:
-        return build_inputs(self.world, self.host, self.root, self.plan.variant, target, self.plan.base_image)
+    def _inputs(self, plan: Plan, target: str) -> commands.BuildInputs:
+        return build_inputs(self.world, self.host, self.root, plan.variant, target, plan.base_image)
 
-    def _current(self, standing: ContainerState) -> bool:
-        """Whether the image is the one that the checkout asks for; one of the user's own is used as it is."""
+    def _current(self, plan: Plan, state: ContainerState) -> bool:
+        """Return whether the image is the one that the checkout asks for; a user's own image is used as it is."""
         own = "WORKSPACE_IMAGE" in self.host.env
-        return bool(standing.image_id) and (own or standing.image_digest == self._inputs("dev").digest)
+        return bool(state.image_id) and (own or state.image_digest == self._inputs(plan, "dev").digest)
 
-    def _build(self, target: str) -> None:
-        if problem := space_for(self.host, self.plan):
-            if not self.standing().image_id:
+    def _build(self, plan: Plan, target: str) -> None:
+        if problem := space_for(self.host, plan):
+            if not self.container_state(plan).image_id:
                 raise HostError(problem)
-            warn(problem)  # a build anew takes most of its layers from the builder's cache
-        command = commands.build(self.plan, self.host, self._inputs(target), target)
-        name = commands.image_name(self.plan, self.host, target)
-        self._must(command, f"building {name} failed: see the message above")
-        if self.replaced and not self.runner.dry:  # and now it is known not to be the whole network that is away
+            print_warning(problem)  # a rebuild takes most of its layers from the builder's cache
+        command = commands.build(plan, self.host, self._inputs(plan, target), target)
+        name = commands.image_name(plan, self.host, target)
+        self.runner.must(command, Problem(f"building {name} failed: see the message above", _WITHOUT_DOCKER))
+        # The build fetched other wheels, so the network is up and only this variant's index is out of reach.
+        if plan.variant is not self.plan.variant and not self.runner.dry:
             self.memory.parent.mkdir(exist_ok=True)
-            self.memory.write_text("\n".join({*self._unreached(), self.replaced}), encoding="utf-8")
+            self.memory.write_text("\n".join({*self._unreached(), self.plan.variant.name}), encoding="utf-8")
 
-    def _start(self) -> None:
-        self._refuse_to_end(self.standing())
-        command = commands.compose_up(self.plan, self.host, self.user)
+    def _start(self, plan: Plan) -> None:
+        self._refuse_to_end(plan, self.container_state(plan))
+        command = commands.compose_up(plan, self.host, self.user)
         logs = f"`docker logs {commands.container_name(self.host)}`"
-        self._must(command, f"the container did not start: see the message above and {logs}")
+        failed = f"the container did not start: see the message above and {logs}"
+        self.runner.must(command, Problem(failed, _WITHOUT_DOCKER))
 
-    def _must(self, command: commands.Command, failed: str) -> None:
-        """Run; where it fails, say what is known of its message and raise."""
-        code, said = self.runner.observe(command)
-        if code == 128 + signals.SIGINT:
-            raise KeyboardInterrupt
-        if code:
-            if known := advice(said):
-                say(f"\n{known}\n")
-            ask = "" if known else "put the message to `invoke doctor --explain -`, or "
-            raise HostError(Problem(failed, f"{ask}go on without Docker: add `--backend native`"))
-
-    def _changed(self, standing: ContainerState) -> bool:
-        """Whether compose would make another container: of another image, or with other settings."""
-        if standing.container_image != standing.image_id:
+    def _changed(self, plan: Plan, state: ContainerState) -> bool:
+        """Return whether compose would replace the container: for another image, or with other settings."""
+        if state.container_image != state.image_id:
             return True
-        command = commands.compose_hash(self.plan, self.host, self.user)
-        # The hash is the only answer needed, and World.run has no variables of its own.
+        command = commands.compose_hash(plan, self.host, self.user)
+        # World.run takes no variables, so `env` sets them.
         unset = (f"--unset={name}" for name in command.without)
         asked = ["env", *unset, *(f"{name}={value}" for name, value in command.env.items()), *command.argv]
         answer = self.world.run(asked)
-        return not answer.ok or answer.out.split()[-1:] != [standing.config_hash]
+        return not answer.ok or answer.out.split()[-1:] != [state.config_hash]
 
-    def _refuse_anothers(self, standing: ContainerState) -> None:
-        """A container is of one checkout: to bring this one's up would end what runs for the other."""
-        theirs = Path(standing.checkout)
-        if standing.checkout and theirs.exists() and not theirs.samefile(self.root):
+    def _refuse_other_checkout(self, state: ContainerState) -> None:
+        """Raise HostError if the container belongs to another checkout: to replace it would end what runs there."""
+        theirs = Path(state.checkout)
+        if state.checkout and theirs.exists() and not theirs.samefile(self.root):
             name = commands.container_name(self.host)
             what = f"the container {name} belongs to another checkout, {theirs}"
-            raise HostError(Problem(what, "give this one a name of its own: export COMPOSE_PROJECT_NAME=NAME"))
+            raise HostError(Problem(what, "give this one its own name: export COMPOSE_PROJECT_NAME=NAME"))
 
-    def _refuse_to_end(self, standing: ContainerState) -> None:
-        """Starting would replace a container that is not as asked for, and end what somebody runs in it."""
-        if self.runner.dry or standing.container_state != "running" or not self._changed(standing):
+    def _refuse_to_end(self, plan: Plan, state: ContainerState) -> None:
+        """Raise HostError if starting would replace a container in which somebody runs a command."""
+        if self.runner.dry or state.container_state != "running" or not self._changed(plan, state):
             return
         lines = self.world.run(commands.top(self.host).argv).out.splitlines()[1:]
         running = [line.split(None, 1)[-1] for line in lines]
@@ -184,10 +179,10 @@ class DockerWorkspace:
             what = f"the container would be replaced (another variant, GPUs or image are asked for) but runs: {busy[0]}"
             raise HostError(Problem(what, "wait for that to end, or end it: `invoke down`, then the same command"))
 
-    def standing(self) -> ContainerState:
-        """Ask Docker once for the image and the container."""
+    def container_state(self, plan: Plan) -> ContainerState:
+        """Return the state of the plan's image and of the container, from one question to Docker."""
         container = commands.container_name(self.host)
-        tag = commands.image_name(self.plan, self.host)
+        tag = commands.image_name(plan, self.host)
         found = _objects(self.world.run(["docker", "inspect", container, tag]).out)
         image: dict[str, Any] = next((o for o in found if "RootFS" in o), {})
         box: dict[str, Any] = next((o for o in found if "State" in o), {})
@@ -202,12 +197,12 @@ class DockerWorkspace:
             checkout=str(_labels(box).get(_CHECKOUT, "")),
         )
 
-    def run(self, argv: Sequence[str], terminal: bool) -> int:
-        """Run in the container and return the exit code.
+    def run(self, plan: Plan, argv: Sequence[str], terminal: bool) -> int:
+        """Run a command in the container and return its exit code.
 
-        At a terminal Docker hands over every key, Ctrl-C too. Without one its client keeps signals to itself, so the
-        command notes its process id and the signal is sent in after it. A command that names files outside the
-        checkout gets a container of its own that sees them.
+        At a terminal Docker passes on every key, Ctrl-C too. Without one, its client does not forward signals, so the
+        command writes down its process id and a second `docker exec` sends the signal. A command that names files
+        outside the checkout runs in a separate container that mounts them.
         """
         mounts = mounts_for(argv, self.root)
         name = f"{commands.container_name(self.host)}-{os.getpid()}"
@@ -215,11 +210,11 @@ class DockerWorkspace:
         if mounts:
             for mount in mounts:
                 if mount.writable and not self.runner.dry:
-                    Path(mount.source).mkdir(parents=True, exist_ok=True)  # Docker would make it root's
-            command = commands.run_once(self.plan, self.host, self.user, argv, self.personal, mounts, name, terminal)
+                    Path(mount.source).mkdir(parents=True, exist_ok=True)  # or Docker creates it, owned by root
+            command = commands.run_once(plan, self.host, self.user, argv, self.personal, mounts, name, terminal)
         else:
             noted = [ENTRYPOINT, *argv] if terminal else commands.noted([ENTRYPOINT, *argv], note)
-            command = commands.execute(self.plan, self.host, noted, self.personal, terminal)
+            command = commands.execute(plan, self.host, noted, self.personal, terminal)
 
         def pass_on(number: int) -> None:
             signal = signals.Signals(number).name.removeprefix("SIG")
@@ -229,23 +224,23 @@ class DockerWorkspace:
         return self.runner.run(command, None if terminal else pass_on)
 
     def stop(self) -> int:
-        self._refuse_anothers(self.standing())
+        self._refuse_other_checkout(self.container_state(self.plan))
         return self.runner.run(commands.compose_down(self.plan, self.host, self.user))
 
-    def state(self) -> list[str]:
-        standing = self.standing()
-        tag = commands.image_name(self.plan, self.host)
-        current = "" if self._current(standing) else ", not current: the next `invoke up` rebuilds it"
-        health = f", {standing.health}" if standing.health else ""
+    def state(self, plan: Plan) -> list[str]:
+        found = self.container_state(plan)
+        tag = commands.image_name(plan, self.host)
+        current = "" if self._current(plan, found) else ", not current: the next `invoke up` rebuilds it"
+        health = f", {found.health}" if found.health else ""
         return [
-            f"image     {tag}" + (current if standing.image_id else ": not built"),
-            f"container {commands.container_name(self.host)}: " + (standing.container_state or "none") + health,
+            f"image     {tag}" + (current if found.image_id else ": not built"),
+            f"container {commands.container_name(self.host)}: " + (found.container_state or "none") + health,
         ]
 
 
 def this_user(rootless: bool = False) -> commands.User:
-    """Whose files the container writes; under a rootless engine its root is the user, and any other id is nobody."""
-    import resource  # not on Windows, where this module is still imported
+    """Return the user that the container runs as; root under a rootless engine, which maps root to this user."""
+    import resource  # missing on Windows, which still imports this module
 
     uid, gid = (0, 0) if rootless else (os.getuid(), os.getgid())
     return commands.User(uid, gid, resource.getrlimit(resource.RLIMIT_MEMLOCK)[1])

@@ -17,7 +17,7 @@ def exclusive(root: Path, what: str) -> Iterator[None]:
 
     Raises HostError if the lock file cannot be written, as after `sudo invoke` of the same.
     """
-    import fcntl  # not on Windows, where this module is still imported
+    import fcntl  # missing on Windows, which still imports this module
 
     with _lock_file(root / ".cache", what) as file:
         try:

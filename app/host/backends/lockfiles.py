@@ -1,9 +1,9 @@
-"""The lock files: how they are made, and the hash that names an environment. Run by `invoke lock`.
+"""The lock files: how they are made, and the hash that identifies an environment. Run by `invoke lock`.
 
-One universal resolution of everything, so that all files agree; then it is split by what changes together:
+Everything is resolved at once, so that all files agree, and then split by what changes together:
 
-    torch-<variant>.txt  the torch set, gigabytes (cu118 and cpu by hand: their index is not reachable everywhere)
-    runtime.txt          what `app` needs beside it
+    torch-<variant>.txt  the torch set, gigabytes (cu118 and cpu by hand: their index cannot be reached everywhere)
+    runtime.txt          what `app` needs in addition
     dev.txt              runtime.txt and the tools of the dev image and the native workspace
     build.txt            the installer of the image build
 
@@ -23,18 +23,18 @@ from app.errors import HostError, Problem
 from app.host.probe.pythons import NO_UV, find_uv
 from app.host.world import World
 
-# The set whose wheels are gigabytes and differ between variants.
+# The packages whose wheels are gigabytes and differ between variants.
 TORCH_SET = re.compile(r"^(torch|torchvision|torchaudio|triton|nvidia-[a-z]+(-[a-z]+)?-cu11)$")
 MADE = ("torch-cu117.txt", "runtime.txt", "dev.txt", "build.txt")
 
 
 def lock_files(variant: str, dev: bool) -> tuple[str, str]:
-    """Names of the two lock files that make an environment: the torch set, and the rest."""
+    """Return the names of the two lock files that make an environment: the torch set, and the rest."""
     return f"torch-{variant}.txt", "dev.txt" if dev else "runtime.txt"
 
 
 def lock_hash(locks: Path, variant: str, dev: bool) -> str:
-    """SHA-256 over the lock files of an environment: 64 hexadecimal digits that name what is installed."""
+    """Return the SHA-256 of the lock files of an environment, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for name in lock_files(variant, dev):
         digest.update(name.encode() + b"\0" + (locks / name).read_bytes() + b"\0")
@@ -55,10 +55,10 @@ def blocks(requirements: str) -> dict[str, list[str]]:
 
 
 def write_locks(locks: Path, upgrade: bool = False) -> list[str]:
-    """Resolve and write every lock file that is made; returns the names of those that changed.
+    """Resolve and write every generated lock file; return the names of those that changed.
 
-    Present pins are kept where they still fit, unless `upgrade`. All files are replaced together, after the last
-    resolution: a failure leaves the old ones.
+    Existing pins are kept if they still fit, unless `upgrade`. All files are replaced together at the end, so that a
+    failure keeps the old ones.
 
     Raises:
         HostError: uv is missing, the index does not answer, or the pins contradict each other.
@@ -86,7 +86,7 @@ def write_locks(locks: Path, upgrade: bool = False) -> list[str]:
 def compile_arguments(
     output: Path, sources: Iterable[Path], upgrade: bool = False, under: Path | None = None
 ) -> list[str]:
-    """The arguments of `uv pip compile` for one file: universal for Python 3.10 and later, with hashes."""
+    """Return the arguments of `uv pip compile` for one file: universal for Python 3.10 and later, with hashes."""
     command = ["pip", "compile", "--quiet", "--universal", "--generate-hashes", "--python-version", "3.10"]
     command += ["--no-header", "--no-annotate", "--output-file", str(output)]
     command += ["--upgrade"] if upgrade else []

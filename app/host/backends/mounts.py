@@ -52,7 +52,7 @@ def _refuse_exports(words: Sequence[str]) -> None:
     for first, verb, _, folder in zip(words, words[1:], words[2:], words[3:]):
         place = PurePosixPath(os.path.normpath(MOUNTED_AT / folder))
         if (first, verb) == ("app", "export") and not place.is_relative_to(MOUNTED_AT):
-            what = f"{folder} lies outside the checkout, where the container keeps nothing"
+            what = f"{folder} is outside the checkout, so the export would be lost with the container"
             raise HostError(Problem(what, "name a folder in the checkout: exports/NAME"))
 
 

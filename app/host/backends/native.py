@@ -1,8 +1,8 @@
 """The native environment: a locked `.venv` at the project's root, made by uv from the same locks as the images.
 
-A finished one carries a stamp, `.venv/.workspace-lock`, and is reused in milliseconds while the stamp fits the locks.
-Another is made beside it, in `.venv.partial`, and moved into its place when it is whole: an interrupted or failed
-installation leaves what was there before, and its remains are never taken for an environment.
+A finished environment has a stamp, `.venv/.workspace-lock`, and is reused within milliseconds as long as the stamp
+matches the locks. A new one is made in `.venv.partial` and moved to `.venv` when it is complete: an interrupted or
+failed installation keeps the old one, and an incomplete one is never used.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
-from app.errors import HostError, Problem
+from app.errors import HostError, Problem, print_warning
 from app.host.backends import commands
 from app.host.backends.lock import exclusive
 from app.host.backends.lockfiles import lock_files, lock_hash
-from app.host.backends.runner import Runner, say, warn
+from app.host.backends.runner import Runner, say
 from app.host.plan.choose import Plan, space_for
 from app.host.plan.wheels import FetchProbe, fetch_obstacle, with_fallback
 from app.host.probe.certificates import ca_env, write_ca_bundle
@@ -37,9 +37,10 @@ _OLD = ".venv.old"
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a finished environment was made from. `wanted` differs from `variant` where its wheels were out of reach.
+    """What a finished environment was made from.
 
-    `root` is the checkout whose code it imports: a copy of the folder would run the original's.
+    `wanted` is the variant that was chosen, `variant` the installed one: another if the wheels were out of reach.
+    `root` is the checkout whose code it imports: a copy of the folder would run the code of the original.
     """
 
     lock: str
@@ -70,20 +71,20 @@ class Environment:
         self.folder = root / VENV
 
     def current(self) -> Stamp | None:
-        """The stamp where the environment is whole and fits the plan and the locks."""
+        """Return the stamp if the environment is complete and matches the plan and the locks, else None."""
         stamp = Stamp.read(self.folder)
         if stamp is None or self.plan.variant.name not in (stamp.wanted, stamp.variant):
             return None
-        # An interpreter that was uninstalled since leaves a link to nowhere.
+        # If the interpreter was uninstalled since, the link is broken.
         if stamp.root != str(self.root) or not (self.folder / "bin" / "python").exists():
             return None
         return stamp if stamp.variant in VARIANTS and stamp.lock == self._lock(VARIANTS[stamp.variant]) else None
 
     def ensure(self, probe: FetchProbe | None = None) -> Stamp:
-        """Reuse the environment, or make it.
+        """Reuse the environment, or make it; return its stamp.
 
         Raises:
-            HostError: no uv, no Python, no room, wheels out of reach, a `.venv` of somebody else's, a failed install.
+            HostError: no uv, no Python, no space, wheels out of reach, a `.venv` not made here, a failed install.
         """
         if not self.runner.dry:
             write_ca_bundle(self.world, self.root)
@@ -98,13 +99,14 @@ class Environment:
         problems = [p for p in (self._foreign(), no_uv, space_for(self.host, self.plan)) if p]
         if problems:
             raise HostError(*problems)
-        plan = self._within_reach(probe)
+        plan = self._reachable_plan(probe)
         if problem := space_for(self.host, plan):
             raise HostError(problem)
         variant = plan.variant
         python = self._python()
         if python.note:
-            warn(Problem(python.note, f"for torch.compile, install Python {PYTHON}: `uv python install {PYTHON}`"))
+            fix = f"for torch.compile, install Python {PYTHON}: `uv python install {PYTHON}`"
+            print_warning(Problem(python.note, fix))
         say(f"making {VENV} for {variant.name}, Python {python.version}; later commands reuse it")
         dry = self.runner.dry
         if not dry:
@@ -152,22 +154,23 @@ class Environment:
             return found
         raise HostError(
             Problem(
-                f"there is no Python {PYTHON} or 3.11 on PATH, under pyenv or of uv's own, and uv could not fetch one",
+                f"there is no Python {PYTHON} or 3.11 on PATH, from pyenv or from uv, and uv could not fetch one",
                 f"install it: `sudo apt-get install python{PYTHON} python{PYTHON}-dev`, or `pyenv install {PYTHON}`",
             )
         )
 
-    def _within_reach(self, probe: FetchProbe) -> Plan:
+    def _reachable_plan(self, probe: FetchProbe) -> Plan:
+        """Return the plan to install by: this one, or its fallback if wheels cannot be fetched. May take seconds."""
         if not self.host.x86_linux:
-            # The other variants' wheels are for Linux on x86_64 alone; this lock has this platform's own.
+            # The wheels of the other variants are for Linux on x86_64 only; this lock has wheels for this platform.
             return replace(self.plan, variant=VARIANTS[DEFAULT_INDEX])
         plan, warning = with_fallback(self.plan, self.root, probe)
         if warning:
-            warn(warning)
+            print_warning(warning)
         return plan
 
     def _uv_index(self) -> dict[str, str]:
-        """pip's own name of a mirror, which uv does not read; not printed, because it may hold a password."""
+        """Return pip's variable for a mirror under uv's name. Not printed, because it may hold a password."""
         mirror = self.world.env.get("PIP_INDEX_URL")
         return {"UV_DEFAULT_INDEX": mirror} if mirror and "UV_DEFAULT_INDEX" not in self.world.env else {}
 
@@ -175,10 +178,8 @@ class Environment:
         return lock_hash(self.root / "docker" / "locks", variant.name, dev=True)
 
 
-def command_in(
-    root: Path, stamp: Stamp, plan: Plan, argv: Sequence[str], world: World | None = None
-) -> commands.Command:
-    """A program of the environment, or any other with the environment first on PATH; a nested `invoke` stays in it."""
+def command_in(root: Path, plan: Plan, argv: Sequence[str], world: World | None = None) -> commands.Command:
+    """Return the command that runs `argv` with the environment first on PATH; a nested `invoke` uses it too."""
     world = world or World()
     program = Path(VENV, "bin", argv[0])
     found = [str(program)] if (root / program).exists() else [argv[0]]
@@ -186,13 +187,16 @@ def command_in(
         "VIRTUAL_ENV": str(root / VENV),
         "PATH": os.pathsep.join([str(root / VENV / "bin"), world.env.get("PATH", "")]),
         "WORKSPACE_BACKEND": "native",
-        "WORKSPACE_VARIANT": stamp.variant,
+        "WORKSPACE_VARIANT": plan.variant.name,
     }
     return commands.Command((*found, *argv[1:]), {**commands.device_env(plan), **ca_env(world, root)}, background)
 
 
 def write_bashrc(root: Path) -> str:
-    """Start file of an interactive bash: the user's own first, because it may put other Pythons ahead on PATH."""
+    """Write the start file of an interactive bash and return its path, relative to `root`.
+
+    It runs the user's ~/.bashrc first, because that may put other Pythons first on PATH.
+    """
     file = Path(VENV, "bin", "workspace-bashrc")
     text = "test -f ~/.bashrc && . ~/.bashrc\n. .venv/bin/activate\n"
     if (root / VENV).is_dir():

@@ -1,6 +1,6 @@
-"""What the workspace says and runs: every command is printed before it runs, all of it on standard error.
+"""Run commands and print each one before it runs, on stderr.
 
-Standard output belongs to the command that the user asked for, so that `invoke up --command ... > file` holds no more.
+Standard output belongs to the user's command, so that `invoke up --command ... > file` captures nothing else.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -24,30 +25,28 @@ from app.host.probe.pythons import NO_UV, PYTHON_BIN
 
 
 def say(text: str) -> None:
+    """Print a line to stderr at once."""
     print(text, file=sys.stderr, flush=True)
 
 
-def warn(problem: Problem) -> None:
-    say(f"warning: {problem.what}\n    fix: {problem.fix}")
-
-
 def at_terminal() -> bool:
-    """Whether a person sits at both ends."""
+    """Return whether both standard input and standard output are a terminal."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 class Runner:
-    """Runs commands in the project's root, or with `dry` only prints them."""
+    """Runs commands in the project's root; if `dry`, only prints them."""
 
     def __init__(self, dry: bool = False, root: Path = ROOT) -> None:
         self.dry = dry
         self.root = root
 
     def run(self, command: Command, on_signal: Callable[[int], None] | None = None) -> int:
-        """Print, run in the foreground, return the exit code (128 + n after signal n).
+        """Print a command, run it in the foreground and return its exit code (128 + n after signal n).
 
-        Ctrl-C reaches the command from the terminal; this process outlives it, so that a training run can save first.
-        With `on_signal` the command is shielded from the terminal and the callback passes the signal on instead.
+        The terminal sends Ctrl-C to the command; this process waits for it to end, so that a training run can save.
+        With `on_signal` the command gets its own session, out of the terminal's reach, and the callback passes signals
+        on.
         """
         say(f"$ {command.line}")
         if self.dry:
@@ -56,19 +55,27 @@ class Runner:
             return _exit_code(process)
 
     def must(self, command: Command, problem: Problem) -> None:
-        """Run; where it fails say what is known of its message and raise `HostError`; KeyboardInterrupt for Ctrl-C."""
-        code, said = self.observe(command)
+        """Run a command that has to succeed. If its error message is known, print the explanation.
+
+        Raises:
+            HostError: it failed; the fix is `problem`'s, and also how to look up the message if it is not known.
+            KeyboardInterrupt: it was stopped by Ctrl-C.
+        """
+        code, errors = self.observe(command)
         if code == 128 + signal.SIGINT:
             raise KeyboardInterrupt
         if code:
-            if known := advice(said):
-                say(f"\n{known}\n")
+            known = advice(errors)
+            if known is None:
+                look_up = f"give the message to `invoke doctor --explain -`, or {problem.fix}"
+                raise HostError(replace(problem, fix=look_up))
+            say(f"\n{known}\n")
             raise HostError(problem)
 
     def observe(self, command: Command) -> tuple[int, str]:
-        """Run, and return the exit code with what it wrote to standard error, to explain a failure by.
+        """Run a command; return its exit code and the end of what it wrote to stderr.
 
-        Where standard error is a terminal the command gets one too, of the same size: on a pipe it draws no progress.
+        If stderr is a terminal, the command gets a terminal of the same size: on a pipe it would draw no progress bar.
         """
         say(f"$ {command.line}")
         if self.dry:
@@ -79,43 +86,43 @@ class Runner:
             os.fdopen(theirs, "wb", buffering=0) as given,
             _foreground(self.root, command, None, stderr=theirs) as process,
         ):
-            given.close()  # the command has it now, and its end is the end of what can be read
-            said = _copied(ours)
-            return _exit_code(process), said
+            given.close()  # the command holds the only copy, so that reading ends when the command does
+            errors = _copied(ours)
+            return _exit_code(process), errors
 
 
 def _terminal(size: os.terminal_size) -> tuple[int, int]:
-    """A pseudo-terminal: the side to read and the side to give away."""
-    import fcntl  # none of these on Windows, where this module is still imported
+    """Open a pseudo-terminal; return the file descriptors of the side to read and of the command's side."""
+    import fcntl  # all three are missing on Windows, which still imports this module
     import pty
     import termios
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", size.lines, size.columns, 0, 0))
     mode = termios.tcgetattr(theirs)
-    mode[1] &= ~termios.OPOST  # line ends as they are: the real terminal makes its own of them
+    mode[1] &= ~termios.OPOST  # keep line ends: the real terminal converts them
     termios.tcsetattr(theirs, termios.TCSANOW, mode)
     return ours, theirs
 
 
 def _copied(source: int) -> str:
-    """Copy to standard error as it comes, until nobody can write any more; returns the end of it, colours and all."""
+    """Copy a file descriptor to stderr until its end; return the end of the text, colour codes included."""
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-    said = ""
+    copied = ""
     while data := _read(source):
         text = decode(data)
         sys.stderr.write(text)
         sys.stderr.flush()
-        said += text
-        if len(said) > 2 * LONGEST:  # an hour of a progress display is a lot of text
-            said = said[-LONGEST:]
-    return said
+        copied += text
+        if len(copied) > 2 * LONGEST:  # an hour of progress bars is a lot of text
+            copied = copied[-LONGEST:]
+    return copied
 
 
 def _read(source: int) -> bytes:
     try:
         return os.read(source, 65536)
-    except OSError:  # EIO: how a pseudo-terminal ends on Linux
+    except OSError:  # EIO: the end of a pseudo-terminal on Linux
         return b""
 
 
@@ -125,9 +132,10 @@ def _exit_code(process: subprocess.Popen[str]) -> int:
 
 
 def _environment(command: Command) -> dict[str, str]:
-    """This process's own, the command's on top; PATH ends with the folder of the Python that runs invoke.
+    """Return this process's environment with the command's variables over it.
 
-    `pip install invoke uv` into an environment that is not activated puts uv there.
+    PATH ends with the folder of the Python that runs invoke: `pip install invoke uv` into an environment that is not
+    activated puts uv there.
     """
     own = {name: value for name, value in os.environ.items() if name not in command.without}
     env = {**own, **command.background, **command.env}
@@ -145,9 +153,9 @@ def _not_found(command: Command) -> HostError:
 def _foreground(
     root: Path, command: Command, on_signal: Callable[[int], None] | None, stderr: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a command; until the block ends SIGTERM goes on to it, and SIGINT where the terminal does not send it."""
+    """Start a command. Until the block ends, pass SIGTERM on to it, and SIGINT if the terminal does not send it."""
     started: list[subprocess.Popen[str]] = []
-    early: list[int] = []  # what came before there was a process
+    early: list[int] = []  # signals that came before the process was started
 
     def pass_on(number: int, _: FrameType | None = None) -> None:
         if not started:
@@ -157,7 +165,7 @@ def _foreground(
         elif number == signal.SIGTERM:
             started[0].send_signal(number)
 
-    # Before the command starts, so that no signal finds this process with its default, which is to die.
+    # Before the command starts: until then a signal would end this process.
     previous = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         process = subprocess.Popen(

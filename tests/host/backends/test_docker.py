@@ -195,7 +195,9 @@ def test_wheels_out_of_reach_are_replaced_and_that_is_remembered(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made, runner = workspace(root, why="HTTP 403")
-    made.ensure()
+    chosen = made.plan
+    assert made.ensure().variant.name == "cu117"
+    assert made.plan is chosen
     assert "out of reach" in capsys.readouterr().err
     build, up = runner.commands
     assert ("gpu-workspace:cu117-dev" in build.argv) and ("BASE_IMAGE=ubuntu:22.04" in build.argv)
@@ -218,8 +220,8 @@ def test_an_unknown_target_names_the_known_ones(root: Path) -> None:
 
 def test_a_command_at_a_terminal_is_run_as_it_is_and_otherwise_can_be_interrupted(root: Path) -> None:
     made, runner = workspace(root)
-    made.run(["app", "x"], terminal=True)
-    made.run(["app", "x"], terminal=False)
+    made.run(made.plan, ["app", "x"], terminal=True)
+    made.run(made.plan, ["app", "x"], terminal=False)
     assert runner.commands[0].argv[-3:] == ("/usr/local/bin/entrypoint.sh", "app", "x")
     assert "--tty" in runner.commands[0].argv
     assert runner.commands[1].argv[-3:] == ("/usr/local/bin/entrypoint.sh", "app", "x")
@@ -231,7 +233,7 @@ def test_files_outside_the_checkout_are_shown_to_a_container_of_the_commands_own
     file = root.parent / "beside.tsv"
     file.write_text("good\t1\n")
     made, runner = workspace(root)
-    made.run(["app", "train", "sentiment", "data.train=../beside.tsv"], terminal=False)
+    made.run(made.plan, ["app", "train", "sentiment", "data.train=../beside.tsv"], terminal=False)
     argv = runner.commands[0].argv
     assert argv[argv.index("--volume") + 1] == f"{file}:/beside.tsv:ro"
     assert argv[-5:] == ("dev", "app", "train", "sentiment", "data.train=../beside.tsv")
@@ -242,19 +244,21 @@ def test_a_folder_to_write_into_is_made_by_the_user_and_not_in_a_dry_run(root: P
     made, runner = workspace(root)
     folder = root.parent / f"{root.name}-runs"
     runner.dry = True
-    made.run(["app", "train", "sentiment", "--runs", str(folder)], terminal=False)
+    made.run(made.plan, ["app", "train", "sentiment", "--runs", str(folder)], terminal=False)
     assert not folder.exists()
     runner.dry = False
-    made.run(["app", "train", "sentiment", "--runs", str(folder)], terminal=False)
+    made.run(made.plan, ["app", "train", "sentiment", "--runs", str(folder)], terminal=False)
     assert folder.is_dir() and f"{folder}:{folder}" in runner.commands[-1].argv
 
 
 def test_state_tells_what_is_there(root: Path) -> None:
-    assert workspace(root)[0].state() == [
+    made, _ = workspace(root)
+    assert made.state(made.plan) == [
         "image     gpu-workspace:cpu-dev: not built",
         "container gpu-workspace-dev-1: none",
     ]
-    assert workspace(root, container(), image("older"))[0].state() == [
+    made, _ = workspace(root, container(), image("older"))
+    assert made.state(made.plan) == [
         "image     gpu-workspace:cpu-dev, not current: the next `invoke up` rebuilds it",
         "container gpu-workspace-dev-1: running, healthy",
     ]

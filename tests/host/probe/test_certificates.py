@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import HostError
-from app.host.backends.native import Stamp, command_in
+from app.host.backends.native import command_in
 from app.host.plan import wheels
 from app.host.plan.choose import Request, choose
 from app.host.probe.certificates import SYSTEM, ca_env, write_ca_bundle
@@ -69,8 +69,7 @@ def test_commands_of_the_native_environment_trust_both(tmp_path: Path) -> None:
     """For example a model's download behind a proxy that opens TLS."""
     world = FakeWorld(files=FILES, env={"WORKSPACE_CA_BUNDLE": "/company.pem", "PATH": "/bin"})
     plan = choose(detect(world), Request(backend="native"))
-    stamp = Stamp("", "cpu", "cpu", "3.10.13", str(tmp_path))
-    command = command_in(tmp_path, stamp, plan, ["app", "train", "sentiment"], world)
+    command = command_in(tmp_path, plan, ["app", "train", "sentiment"], world)
     joined = str(tmp_path / ".cache" / "ca.pem")
     assert (command.env["SSL_CERT_FILE"], command.env["REQUESTS_CA_BUNDLE"]) == (joined, joined)
     assert command.background["PATH"].endswith(":/bin")
