@@ -144,7 +144,7 @@ def train(
     return run(the_workspace(backend, variant, gpus, dry), "app", "train", recipe, *set)
 
 
-@workspace_task(arguments='the verb and its arguments in quotes: invoke app "runs list"')
+@workspace_task(arguments='the verb and its arguments in quotes: invoke app "runs"')
 def app(c: Context, arguments: str, backend: str = "", variant: str = "", gpus: str = "all", dry: bool = False) -> int:
     """Run any verb of `app` in the workspace: invoke app "--help"."""
     words = _words(arguments)
