@@ -12,6 +12,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
+from app.data.text.vocabulary import forget_call_state
 from app.errors import ModelError, Problem, first_line
 from app.models.adapters import apply_adapters
 from app.models.fetch import check_folder, model_folder
@@ -30,15 +31,19 @@ def tokenizer_of(model: Pretrained) -> Any:
 
 def load_tokenizer(folder: Path) -> Any:
     """Return the fast tokenizer in a folder. Raises ModelError if it has none."""
-    transformers = quiet_transformers()
+    return _fast_tokenizer(folder)
+
+
+def _fast_tokenizer(folder: Path, **options: Any) -> Any:
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=True)
+        tokenizer = quiet_transformers().AutoTokenizer.from_pretrained(folder, use_fast=True, **options)
     except Exception as error:  # the tokenizers library raises nothing more specific
         raise ModelError(
             Problem("the folder has no tokenizer that can be read", "add tokenizer.json", str(folder))
         ) from error
     if not tokenizer.is_fast:
         raise ModelError(Problem("the tokenizer has no fast form", "add tokenizer.json", str(folder)))
+    forget_call_state(tokenizer.backend_tokenizer)
     return tokenizer
 
 
@@ -46,7 +51,7 @@ def load_word_tokenizer(folder: Path) -> Any:
     """Return the fast tokenizer in a folder, set up for texts split into words. Raises ModelError if it has none."""
     tokenizer = load_tokenizer(folder)
     if getattr(tokenizer, "add_prefix_space", None) is False:  # byte-level: in running text, a word starts with a space
-        return quiet_transformers().AutoTokenizer.from_pretrained(folder, use_fast=True, add_prefix_space=True)
+        return _fast_tokenizer(folder, add_prefix_space=True)
     return tokenizer
 
 

@@ -33,6 +33,11 @@ def test_a_run_leaves_all_that_it_should(trained: Path) -> None:
     assert "| positive | 1.000 | 1.000 | 1.000 |" in report and "true \\ answered" in report
 
 
+def test_the_saved_tokenizer_neither_truncates_nor_pads(trained: Path) -> None:
+    saved = json.loads((run_of(trained).model / "tokenizer.json").read_text())
+    assert saved["truncation"] is None and saved["padding"] is None
+
+
 def test_records_tell_loss_rate_speed_and_dev_scores(trained: Path) -> None:
     records = read_records(run_of(trained).metrics)
     training = [record for record in records if "train/loss" in record]

@@ -12,6 +12,7 @@ from torch import nn
 from app.data.batch import Batch, DataSet
 from app.data.files import Columns, read_plain
 from app.data.text.encode import EncodedTexts, Ragged, encode_texts, tokenize
+from app.data.text.vocabulary import forget_call_state
 from app.finetune.tasks.base import Split, Task
 from app.models import pretrained
 from app.models.adapters import merge_adapters
@@ -66,6 +67,7 @@ class EncoderTask(Task[E]):
         restore_embeddings(plain)
         self.finish(plain)
         plain.save_pretrained(folder, safe_serialization=True)
+        forget_call_state(self.tokenizer.backend_tokenizer)
         self.tokenizer.save_pretrained(folder)
 
     def flops(self, model: nn.Module, batch: Batch) -> float:
