@@ -12,7 +12,6 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
-from app.data.text.vocabulary import forget_call_state
 from app.errors import ModelError, Problem, first_line
 from app.models.adapters import apply_adapters
 from app.models.fetch import check_folder, model_folder
@@ -43,7 +42,6 @@ def _fast_tokenizer(folder: Path, **options: Any) -> Any:
         ) from error
     if not tokenizer.is_fast:
         raise ModelError(Problem("the tokenizer has no fast form", "add tokenizer.json", str(folder)))
-    forget_call_state(tokenizer.backend_tokenizer)
     return tokenizer
 
 

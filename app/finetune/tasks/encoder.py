@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar, Union
+from typing import Any, ClassVar, TypeVar, Union
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from app.data.text.vocabulary import forget_call_state
 from app.finetune.tasks.base import Split, Task
 from app.models import pretrained
 from app.models.adapters import merge_adapters
+from app.models.self_test import check_ids, check_padding
 from app.models.trimmed_embedding import restore_embeddings, trim_embeddings
 from app.schema import TextClassification, TextRegression, TokenClassification
 
@@ -27,10 +28,13 @@ class EncoderTask(Task[E]):
     """A task whose model reads a whole text at once."""
 
     unit = "sentences"
+    answers_each_token: ClassVar[bool] = False
+    """Whether the model has logits for every token, not once for a text."""
 
     def __init__(self, recipe: E) -> None:
         super().__init__(recipe)
         self.tokenizer: Any = None
+        self.config: Any = None
         self.used_ids = torch.empty(0, dtype=torch.long)
         self.length = recipe.data.max_length
         """Tokens of a text that are read."""
@@ -42,10 +46,24 @@ class EncoderTask(Task[E]):
 
     def begin(self, tokenizer: Any, config: Any) -> None:
         """Take the tokenizer and the configuration of the model, which may read less than the recipe allows."""
+        forget_call_state(tokenizer.backend_tokenizer)
         asked, most = self.recipe.data.max_length, pretrained.max_positions(config)
-        self.tokenizer, self.length = tokenizer, min(asked, most or asked)
+        self.tokenizer, self.length, self.config = tokenizer, min(asked, most or asked), config
         if tokenizer.pad_token is None:  # a decoder's has none; what ends a text may also fill the room behind it
-            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+            own = config.pad_token_id
+            known = tokenizer.convert_ids_to_tokens(own) if own is not None and 0 <= own < len(tokenizer) else None
+            tokenizer.pad_token = known or tokenizer.eos_token or tokenizer.unk_token
+        check_ids(config, tokenizer.pad_token_id or 0)
+
+    def checked(self, model: nn.Module) -> nn.Module:
+        """Return the model with the tokenizer's padding token in its configuration.
+
+        Raises ModelError if padding changes its answers. A decoder judges a text by the last token that is no padding.
+        """
+        config: Any = model.config
+        config.pad_token_id = self.tokenizer.pad_token_id
+        check_padding(model, self.tokenizer, pretrained.max_positions(config), self.answers_each_token)
+        return model
 
     def remember(self, ids: Ragged) -> None:
         """Keep which ids training uses."""
@@ -53,9 +71,7 @@ class EncoderTask(Task[E]):
 
     def ready(self, model: nn.Module) -> nn.Module:
         """A new model that knows the padding, and with no more of its table trained than training uses."""
-        config: Any = model.config
-        if config.pad_token_id is None:  # a decoder judges a text by its last token that is none
-            config.pad_token_id = self.tokenizer.pad_token_id
+        self.checked(model)
         trim_embeddings(model, self.used_ids)
         return model
 
@@ -90,6 +106,7 @@ class TextTask(EncoderTask[T]):
         if self.tokenizer is None:
             self.begin(pretrained.tokenizer_of(model), pretrained.config_of(model))
         found = encode_texts(name, Columns(data.text, data.label), self.tokenizer, self.length, classes)
+        check_ids(self.config, int(found.ids.flat.max(initial=0)))
         if split == "train":
             self.remember(found.ids)
         return found
@@ -97,4 +114,5 @@ class TextTask(EncoderTask[T]):
     def predict_dataset(self, name: str | None) -> DataSet:
         texts = read_plain(name, self.recipe.data.text)
         ids = tokenize(self.tokenizer, texts, self.length)
+        check_ids(self.config, int(ids.flat.max(initial=0)))
         return EncodedTexts(ids, self.tokenizer.pad_token_id or 0, "")

@@ -77,7 +77,7 @@ class TextClassificationTask(TextTask[TextClassification]):
         config: Any = model.config
         self.classes = [config.id2label[i] for i in range(config.num_labels)]
         self.begin(pretrained.load_tokenizer(folder), config)
-        return model
+        return self.checked(model)
 
     def to_json(self, prediction: Prediction) -> dict[str, Any]:
         probabilities = {name: round(p, 6) for name, p in zip(self.classes, prediction.detail)}

@@ -101,7 +101,7 @@ class TextRegressionTask(TextTask[TextRegression]):
         config: Any = model.config
         self.begin(pretrained.load_tokenizer(folder), config)
         self.deviation = config.label_deviation
-        return model
+        return self.checked(model)
 
     def to_json(self, prediction: Prediction) -> dict[str, Any]:
         return {"number": prediction.answer}

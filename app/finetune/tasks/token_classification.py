@@ -23,6 +23,7 @@ from app.finetune.tasks.base import Forward, Prediction, Scores, Split, mean_los
 from app.finetune.tasks.encoder import EncoderTask
 from app.models import pretrained
 from app.models.fetch import model_folder
+from app.models.self_test import check_ids
 from app.schema import TokenClassification
 
 LEADS = tuple(step / 4 for step in range(9))  # a probability of O from 1/2 up to 0.88 against one other tag
@@ -32,6 +33,7 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
     """Sentences of words in, well-formed IOB2 tags out; the best checkpoint has the highest entity F1 on dev."""
 
     monitor = "entity_f1"
+    answers_each_token = True
     higher_is_better = True
 
     def __init__(self, recipe: TokenClassification) -> None:
@@ -56,6 +58,7 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
             folder = model_folder(model.name, model.revision, weights=model.pretrained)
             self.begin(pretrained.load_word_tokenizer(folder), pretrained.load_config(folder))
         encoded = encode_tagged(name, keys, self.tokenizer, self.length, self.names)
+        check_ids(self.config, int(encoded.ids.flat.max(initial=0)))
         if split == "train":
             self.remember(encoded.ids)
         return encoded
@@ -136,11 +139,13 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         self.names = [config.id2label[i] for i in range(config.num_labels)]
         self.lead = getattr(config, "outside_lead", 0.0)
         self.begin(pretrained.load_word_tokenizer(folder), config)
-        return model
+        return self.checked(model)
 
     def predict_dataset(self, name: str | None) -> EncodedTags:
         words = read_untagged(name, Keys(self.recipe.data.tokens, None))
-        return encode_words(self.tokenizer, words, [[0] * len(w) for w in words], self.length)
+        encoded = encode_words(self.tokenizer, words, [[0] * len(w) for w in words], self.length)
+        check_ids(self.config, int(encoded.ids.flat.max(initial=0)))
+        return encoded
 
     def json_lines(self, predictions: Sequence[Prediction], data: DataSet) -> Iterator[dict[str, Any]]:
         """One sentence a line: its words, their tags, and the entities as spans of words, the end not included."""
