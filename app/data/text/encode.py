@@ -23,7 +23,7 @@ from app.data.files import Columns, LabelCheck, find_file, read_texts
 from app.data.reading import file_digest
 from app.errors import DataError, Problem
 
-FORMAT = 1  # part of the cache key: raise it when the arrays change their meaning
+FORMAT = 2  # part of the cache key: raise it when the arrays change their meaning
 CHUNK = 10_000  # texts or sentences tokenized at a time: bounds memory, and keeps the tokenizer's threads busy
 
 
@@ -123,7 +123,7 @@ def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> Ragged:
 def class_names(name: str, columns: Columns) -> list[str]:
     """Return the classes of a training file in order, integers sorted as numbers before other names.
 
-    Raises DataError if there is only one class, or if the labels are numbers that are not all integers.
+    Raises DataError if there is only one class, if most labels differ, or if they are numbers but not all integers.
     """
     texts = read_texts(name, columns)
     names = sorted(set(texts.labels), key=lambda label: (0, int(label), "") if _is_whole(label) else (1, 0, label))
@@ -135,6 +135,10 @@ def class_names(name: str, columns: Columns) -> list[str]:
         raise DataError(
             Problem(f"every row has the label {names[0]!r}", "training needs at least two classes", str(texts.path))
         )
+    if len(texts.labels) >= 10 and 2 * len(names) > len(texts.labels):
+        what = f"{len(names)} different labels for {len(texts.labels)} texts are no classes"
+        fix = "if the label comes first, head the columns: a first line of label and text"
+        raise DataError(Problem(what, fix, str(texts.path)))
     return names
 
 

@@ -32,6 +32,13 @@ def test_tokens_and_tags_are_read_into_iob2(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["rows.JSONL", "rows.ndjson", "rows.json"])
+def test_a_suffix_that_stands_for_json_is_never_columns(tmp_path: Path, name: str) -> None:
+    rows = [{"tokens": ["Ada", "wrote"], "tags": ["B-PER", "O"]}, {"tokens": ["Hi"], "tags": ["O"]}]
+    text = json.dumps(rows) if name == "rows.json" else "".join(json.dumps(row) + "\n" for row in rows)
+    assert [s.tokens for s in read_tagged(written(tmp_path, text, name))] == [["Ada", "wrote"], ["Hi"]]
+
+
 def test_keys_can_have_other_names(tmp_path: Path) -> None:
     name = written(tmp_path, '{"words": ["Ada"], "ner": ["B-PER"]}\n')
     assert read_tagged(name, Keys("words", "ner"))[0].tokens == ["Ada"]

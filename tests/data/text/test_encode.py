@@ -8,6 +8,7 @@ import pytest
 
 from app.data.files import Columns
 from app.data.text.encode import class_names, encode_texts
+from app.errors import DataError
 from app.models.pretrained import load_tokenizer
 from tests.finetune.small_bert import few_reviews, small_bert
 
@@ -27,3 +28,12 @@ def test_a_label_of_too_many_digits_for_an_int_is_a_name(tmp_path: Path) -> None
     long = "9" * 5000
     (tmp_path / "a.tsv").write_text(f"good film\t{long}\nbad film\t1\n")
     assert class_names(str(tmp_path / "a.tsv"), Columns()) == ["1", long]
+
+
+def test_a_label_in_the_first_column_is_found_out(tmp_path: Path) -> None:
+    rows = "".join(f"{'good' if i % 2 else 'bad'}\tfilm number {i}\n" for i in range(10))
+    (tmp_path / "a.tsv").write_text(rows)
+    with pytest.raises(DataError, match="10 different labels for 10 texts"):
+        class_names(str(tmp_path / "a.tsv"), Columns())
+    (tmp_path / "a.tsv").write_text("label\ttext\n" + rows)
+    assert class_names(str(tmp_path / "a.tsv"), Columns()) == ["bad", "good"]

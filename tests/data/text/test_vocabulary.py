@@ -22,7 +22,6 @@ from app.data.text.vocabulary import (
     load_vocabulary,
 )
 from app.errors import DataError, ModelError
-from app.models.pretrained import load_tokenizer
 
 TEXT = "The quick brown fox,\n\n  jumps over the lazy dog. Naïve? Yes - 100 %!\n" * 20
 
@@ -160,9 +159,6 @@ def test_no_state_of_the_tokenizers_last_use_is_taken_over(tmp_path: Path) -> No
     loaded = load_vocabulary(tmp_path)
     assert loaded.encode([TEXT])[0].tolist() == expected
     assert loaded.digest == plain.digest
-    theirs = load_tokenizer(tmp_path)
-    assert theirs(TEXT)["input_ids"] == expected
-    assert theirs.backend_tokenizer.encode(TEXT, add_special_tokens=False).ids == expected
 
 
 def test_a_truncating_tokenizer_leaves_as_many_windows(tmp_path: Path) -> None:
