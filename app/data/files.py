@@ -20,6 +20,7 @@ from typing import Optional
 from app.data import hub
 from app.data.formats import FORMATS, format_of
 from app.data.lines import (
+    InputLines,
     LineErrors,
     decode_lines,
     is_unicode,
@@ -56,16 +57,6 @@ class Texts:
     texts: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class PlainTexts:
-    """Texts without labels, and the line of the input that each starts on."""
-
-    texts: list[str]
-    lines: list[int]
-    empty: list[int]
-    """Lines without any text."""
 
 
 def find_file(name: str) -> Path:
@@ -157,8 +148,8 @@ def read_objects(path: Path, errors: LineErrors) -> Iterator[tuple[int, str]]:
     return json_array(path, errors) if format_of(path) == "json" else read_lines(path, errors)
 
 
-def read_plain(name: str | None, text: str) -> PlainTexts:
-    """Return texts without labels, for `predict`.
+def read_plain(name: str | None, text: str) -> tuple[list[str], InputLines]:
+    """Return texts without labels and their lines, for `predict`.
 
     They are the lines of a .txt file or of stdin (None), or the column `text` of the other formats. Raises DataError.
     """
@@ -175,4 +166,4 @@ def read_plain(name: str | None, text: str) -> PlainTexts:
     if not given:
         raise DataError(Problem("there is no text", "give one text a line", name or "stdin"))
     empty = [line for line, words in lines if not words.strip()]
-    return PlainTexts([words for _, words in given], [line for line, _ in given], empty)
+    return [words for _, words in given], InputLines([line for line, _ in given], empty)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,16 @@ from app.errors import DataError, Problem
 
 MAX_PROBLEMS = 20  # of one file; a longer list helps nobody
 SHOWN = 100  # characters of a file that an error message repeats
+
+
+@dataclass(frozen=True)
+class InputLines:
+    """Which line of an input each example came from, so that answers can be told apart."""
+
+    full: list[int]
+    """The line that each example starts on."""
+    empty: list[int]
+    """Lines without an example."""
 
 
 class LineErrors:

@@ -25,14 +25,14 @@ def check_causal(model: nn.Module, context: int | None) -> None:
 
     Such a model sees the token that it is to predict. `context` is the longest input, None without a limit.
     """
-    config: Any = model.config
-    rows = _rows(model)
+    network: Any = model
+    config, rows = network.config, _rows(model)
     length = min(LENGTH, context or LENGTH)
     kept = length // 2
     first = torch.arange(length) % rows
     second = torch.cat([first[:kept], (first[kept:] + 1) % rows])
     with _probing(model):
-        before, after = (model(input_ids=ids[None], use_cache=False).logits[0].float() for ids in (first, second))
+        before, after = (network(input_ids=ids[None], use_cache=False).logits[0].float() for ids in (first, second))
     change = (after - before).abs()
     if not kept or rows < 2:
         return

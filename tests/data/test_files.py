@@ -106,10 +106,10 @@ def test_columns_can_have_other_names(tmp_path: Path) -> None:
 
 
 def test_plain_text_is_one_text_a_line(tmp_path: Path) -> None:
-    found = read_plain(written(tmp_path, "a.txt", "one\n\ntwo\tstill two\n"), "text")
-    assert (found.texts, found.lines, found.empty) == (["one", "two\tstill two"], [1, 3], [2])
-    assert read_plain(written(tmp_path, "a.jsonl", '{"text": "one"}\n'), "text").texts == ["one"]
-    assert read_plain(written(tmp_path, "a.tsv", "text\tlabel\none\tx\n"), "text").texts == ["one"]
+    texts, lines = read_plain(written(tmp_path, "a.txt", "one\n\ntwo\tstill two\n"), "text")
+    assert (texts, lines.full, lines.empty) == (["one", "two\tstill two"], [1, 3], [2])
+    assert read_plain(written(tmp_path, "a.jsonl", '{"text": "one"}\n'), "text")[0] == ["one"]
+    assert read_plain(written(tmp_path, "a.tsv", "text\tlabel\none\tx\n"), "text")[0] == ["one"]
 
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).filter(
@@ -206,7 +206,7 @@ def test_predict_needs_the_column_of_the_texts(tmp_path: Path, content: str) -> 
     name = written(tmp_path, "a.csv", content)
     with pytest.raises(DataError, match=r"the header has no column 'text'[\s\S]*name the column of the texts 'text'"):
         read_plain(name, "text")
-    assert read_plain(name, "review").texts == [line.split(",")[-1] for line in content.splitlines()[1:]]
+    assert read_plain(name, "review")[0] == [line.split(",")[-1] for line in content.splitlines()[1:]]
 
 
 @pytest.mark.parametrize(

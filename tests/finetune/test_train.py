@@ -73,6 +73,24 @@ def test_predict_reads_stdin_in_order(
     assert [line["label"] for line in lines] == ["positive", "negative", "positive"]
 
 
+def test_predict_answers_every_line_by_its_number(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["", "the story was very good", "   ", "a film was dull", ""]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
+    assert cli.main(["predict", "--runs", str(trained), "sentiment", str(tmp_path / "texts.txt")]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["line"] for line in lines] == [1, 2, 3, 4, 5]
+    assert [line["label"] for line in lines] == [None, "positive", None, "negative", None]
+    assert [line["probabilities"] is None for line in lines] == [not text.strip() for text in texts]
+    assert cli.main(["predict", "sentiment", "--runs", str(trained), str(tmp_path / "texts.txt")]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == lines
+    (tmp_path / "texts.csv").write_text('id,text\n7,"a film\nwas dull"\n8,the story was good\n')
+    assert cli.main(["predict", "sentiment", str(tmp_path / "texts.csv"), "--runs", str(trained)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["line"], line["label"]) for line in lines] == [(2, "negative"), (4, "positive")]
+
+
 def test_evaluate_gives_the_scores_of_the_training(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["evaluate", "sentiment", "--runs", str(trained), "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)

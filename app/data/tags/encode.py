@@ -15,7 +15,7 @@ import torch
 from app.data.batch import IGNORE_INDEX, Batch
 from app.data.cache import cached_arrays
 from app.data.files import find_file
-from app.data.lines import LineErrors
+from app.data.lines import InputLines, LineErrors
 from app.data.reading import file_digest
 from app.data.tags.read import Keys, read_tagged
 from app.data.tags.schemes import Sentence, entity_types, label_names
@@ -38,6 +38,8 @@ class EncodedTags(Encoded):
     """(N,) index of the sentence of each window; the windows of a sentence follow each other."""
     words: Sequence[Sequence[str]] = field(default=(), repr=False)
     """The sentences themselves, if the output repeats them (predict)."""
+    source: InputLines | None = None
+    """The lines of the sentences (predict)."""
 
     def __getitem__(self, indices: np.ndarray[Any, Any]) -> Batch:
         labels, _ = self.labels.padded(indices, IGNORE_INDEX)

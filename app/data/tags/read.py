@@ -13,7 +13,7 @@ from typing import Any
 
 from app.data.files import find_file, read_objects
 from app.data.formats import format_of
-from app.data.lines import LineErrors, decode_lines, is_unicode, parse_object, read_lines, shortened
+from app.data.lines import InputLines, LineErrors, decode_lines, is_unicode, parse_object, read_lines, shortened
 from app.data.tags.conll import read_columns
 from app.data.tags.schemes import Sentence, to_iob2
 from app.errors import DataError, Problem
@@ -42,22 +42,25 @@ def read_tagged(name: str, keys: Keys = Keys()) -> list[Sentence]:
     return found
 
 
-def read_untagged(name: str | None, keys: Keys = Keys()) -> list[list[str]]:
-    """Return the tokens of sentences to tag: from .jsonl, or from a text file or stdin (None), split at white space.
+def read_untagged(name: str | None, keys: Keys = Keys()) -> tuple[list[list[str]], InputLines]:
+    """Return the tokens of sentences to tag, and their lines.
 
-    Raises DataError naming each bad line.
+    They come from .jsonl or .json, or from a text file or stdin (None), split at white space. Raises DataError naming
+    each bad line.
     """
     errors = LineErrors(Path("stdin") if name is None else find_file(name))
     if name is not None and _is_json(errors.path):
-        found = [s.tokens for s in _read_json(errors.path, Keys(keys.tokens, None), errors)]
+        rows = [(s.lines[0], s.tokens) for s in _read_json(errors.path, Keys(keys.tokens, None), errors)]
     else:
         lines = decode_lines(sys.stdin.buffer, errors) if name is None else read_lines(errors.path, errors)
-        found = [tokens for _, line in lines if (tokens := line.split())]
+        rows = [(number, line.split()) for number, line in lines]
     errors.raise_if_any()
+    found = [(number, tokens) for number, tokens in rows if tokens]
     if not found:
         fix = "give one sentence a line, with spaces between its tokens"
         raise DataError(Problem("there is nothing to tag", fix, name or "stdin"))
-    return found
+    empty = [number for number, tokens in rows if not tokens]
+    return [tokens for _, tokens in found], InputLines([number for number, _ in found], empty)
 
 
 def _is_json(path: Path) -> bool:

@@ -20,6 +20,7 @@ import torch
 from app.data.batch import Batch
 from app.data.cache import cached_arrays
 from app.data.files import Columns, LabelCheck, find_file, read_texts
+from app.data.lines import InputLines
 from app.data.reading import file_digest
 from app.errors import DataError, Problem
 
@@ -95,6 +96,8 @@ class EncodedTexts(Encoded):
 
     labels: np.ndarray[Any, np.dtype[Any]] | None = None
     """(N,) indices into the class names, or float32 numbers."""
+    source: InputLines | None = None
+    """The lines of the texts (predict)."""
 
     def __getitem__(self, indices: np.ndarray[Any, Any]) -> Batch:
         batch = super().__getitem__(indices)

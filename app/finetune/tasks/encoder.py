@@ -112,7 +112,7 @@ class TextTask(EncoderTask[T]):
         return found
 
     def predict_dataset(self, name: str | None) -> DataSet:
-        texts = read_plain(name, self.recipe.data.text)
+        texts, source = read_plain(name, self.recipe.data.text)
         ids = tokenize(self.tokenizer, texts, self.length)
         check_ids(self.config, int(ids.flat.max(initial=0)))
-        return EncodedTexts(ids, self.tokenizer.pad_token_id or 0, "")
+        return EncodedTexts(ids, self.tokenizer.pad_token_id or 0, "", source=source)

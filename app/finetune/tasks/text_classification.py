@@ -26,6 +26,7 @@ class TextClassificationTask(TextTask[TextClassification]):
 
     monitor = "accuracy"
     higher_is_better = True
+    no_answer = {"label": None, "probabilities": None}
 
     def __init__(self, recipe: TextClassification) -> None:
         super().__init__(recipe)

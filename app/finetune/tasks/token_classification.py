@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
 
     monitor = "entity_f1"
     answers_each_token = True
+    no_answer = {"tokens": [], "tags": [], "entities": []}
     higher_is_better = True
 
     def __init__(self, recipe: TokenClassification) -> None:
@@ -142,10 +144,10 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         return self.checked(model)
 
     def predict_dataset(self, name: str | None) -> EncodedTags:
-        words = read_untagged(name, Keys(self.recipe.data.tokens, None))
+        words, source = read_untagged(name, Keys(self.recipe.data.tokens, None))
         encoded = encode_words(self.tokenizer, words, [[0] * len(w) for w in words], self.length)
         check_ids(self.config, int(encoded.ids.flat.max(initial=0)))
-        return encoded
+        return replace(encoded, source=source)
 
     def json_lines(self, predictions: Sequence[Prediction], data: DataSet) -> Iterator[dict[str, Any]]:
         """One sentence a line: its words, their tags, and the entities as spans of words, the end not included."""

@@ -69,8 +69,9 @@ def test_an_unreadable_line_is_named(tmp_path: Path, line: str, complaint: str) 
 
 
 def test_tokens_without_tags_are_read_from_jsonl_or_plain_lines(tmp_path: Path) -> None:
-    assert read_untagged(written(tmp_path, '{"tokens": ["New York", "!"]}\n')) == [["New York", "!"]]
-    assert read_untagged(written(tmp_path, "Ada wrote .\n\n Hi\n", "some.txt")) == [["Ada", "wrote", "."], ["Hi"]]
+    assert read_untagged(written(tmp_path, '{"tokens": ["New York", "!"]}\n'))[0] == [["New York", "!"]]
+    sentences, lines = read_untagged(written(tmp_path, "Ada wrote .\n\n Hi\n", "some.txt"))
+    assert (sentences, lines.full, lines.empty) == ([["Ada", "wrote", "."], ["Hi"]], [1, 3], [2])
 
 
 def test_nothing_to_tag_is_an_error(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ JSON = st.recursive(
 )
 
 
-READERS: list[Callable[[str], list[Any]]] = [read_tagged, read_untagged]
+READERS: list[Callable[[str], Any]] = [read_tagged, lambda name: read_untagged(name)[0]]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
