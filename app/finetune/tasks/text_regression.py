@@ -32,6 +32,7 @@ class TextRegressionTask(TextTask[TextRegression]):
     """Texts in, numbers out; the best checkpoint has the lowest root mean squared error on dev."""
 
     monitor = "rmse"
+    no_answer = {"number": None}
 
     def __init__(self, recipe: TextRegression) -> None:
         super().__init__(recipe)
@@ -54,9 +55,15 @@ class TextRegressionTask(TextTask[TextRegression]):
         if self.scale == 0:
             what = f"every row has the label {self.shift:g}"
             raise DataError(Problem(what, "training needs labels that differ", self.recipe.data.train))
-        model = pretrained.build_text_regressor(self.recipe.model)
-        if last_layer(model).bias is None:  # GPT-2's: nothing there could hold a shift
+        model, kept = pretrained.build_text_regressor(self.recipe.model)
+        head = last_layer(model)
+        if head.bias is None:  # GPT-2's: nothing there could hold a shift
             self.shift = 0.0
+        if kept:  # it answers on the scale of the labels that it learned: `finish` the other way round
+            with torch.no_grad():
+                head.weight.div_(self.scale)
+                if head.bias is not None:
+                    head.bias.sub_(self.shift).div_(self.scale)
         return self.ready(model)
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
