@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from app import cli
+from app.finetune.tasks.text_classification import TextClassificationTask
 from app.runs.folder import Run, find
 from app.runs.records import read_records
 
@@ -89,6 +91,19 @@ def test_predict_answers_every_line_by_its_number(
     assert cli.main(["predict", "sentiment", str(tmp_path / "texts.csv"), "--runs", str(trained)]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["line"], line["label"]) for line in lines] == [(2, "negative"), (4, "positive")]
+
+
+def test_a_model_that_is_saved_otherwise_than_it_was_trained_is_an_error(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def spoil(self: TextClassificationTask, model: Any) -> None:
+        model.classifier.weight.data.mul_(1.1)
+
+    monkeypatch.setattr(TextClassificationTask, "finish", spoil)
+    assert cli.main(["train", "sentiment", *small, "trainer.max_epochs=3", "--runs", str(tmp_path)]) == 2
+    assert "the model as it was saved does not answer like the trained one" in capsys.readouterr().err
+    run = run_of(tmp_path)
+    assert not run.model.exists() and not run.manifest().get("finished") and any(run.checkpoints.iterdir())
 
 
 def test_evaluate_gives_the_scores_of_the_training(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
