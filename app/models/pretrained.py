@@ -30,13 +30,19 @@ def tokenizer_of(model: Pretrained) -> Any:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Return the fast tokenizer in a folder. Raises ModelError if it has none."""
+    """Return the fast tokenizer in a folder. Raises ModelError if it has none.
+
+    What a text says is text: `</s>` in it is not the token that ends a text, which would stop BART and T5, whose heads
+    look for it. The setting is saved with the tokenizer.
+    """
     return _fast_tokenizer(folder)
 
 
 def _fast_tokenizer(folder: Path, **options: Any) -> Any:
     try:
-        tokenizer = quiet_transformers().AutoTokenizer.from_pretrained(folder, use_fast=True, **options)
+        tokenizer = quiet_transformers().AutoTokenizer.from_pretrained(
+            folder, use_fast=True, split_special_tokens=True, **options
+        )
     except Exception as error:  # the tokenizers library raises nothing more specific
         raise ModelError(
             Problem("the folder has no tokenizer that can be read", "add tokenizer.json", str(folder))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import tokenizers
 import torch
 
 from app.data.batch import Batch
@@ -107,11 +108,15 @@ class EncodedTexts(Encoded):
 def tokenizer_definition(tokenizer: Any) -> str:
     """Return what decides the ids that a tokenizer gives, as JSON.
 
-    Its current truncation and padding are left out: they change with each use, which would change the cache key and
-    encode the same text again.
+    That is tokenizer.json, and what transformers keeps next to it: the side on which a long text is cut, the most
+    tokens, the token for unknown words, whether special tokens in a text are text. Its current truncation and padding
+    are left out: they change with each use, which would change the cache key and encode the same text again.
     """
     whole = json.loads(tokenizer.backend_tokenizer.to_str())
-    return json.dumps({name: part for name, part in whole.items() if name not in ("truncation", "padding")})
+    parts = {name: part for name, part in whole.items() if name not in ("truncation", "padding")}
+    names = ("truncation_side", "model_max_length", "split_special_tokens", "unk_token_id", "eos_token_id")
+    settings = {name: getattr(tokenizer, name, None) for name in names}
+    return json.dumps([type(tokenizer).__name__, tokenizers.__version__, parts, settings])
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> Ragged:
