@@ -16,7 +16,10 @@ from app.signals import STOP
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of `app predict`."""
-    about = "Apply the model of a run to a file or stdin and print one JSON object a line."
+    about = (
+        "Apply the model of a run to a file or stdin. Prints one JSON object for each line of text or row of a table, "
+        "with the number of its line; an empty line has no answer: null, or empty lists."
+    )
     parser = argparse.ArgumentParser(prog="app predict", description=about)
     add_run(parser)
     parser.add_argument(
@@ -24,14 +27,14 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         default="-",
         metavar=FILE,
-        help=".txt, .tsv, .csv or .jsonl; - is stdin, one text a line (default)",
+        help=".txt, .tsv, .csv, .jsonl or .json; - is stdin, one text a line (default)",
     )
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Predict, and print the lines in the order of the input."""
-    options = parser().parse_args(argv)
+    options = parser().parse_intermixed_args(argv)  # FILE may also come after --runs
 
     from app.runs.folder import find_run
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from heapq import merge
+from operator import itemgetter
 from typing import Any
 
 import torch
 from lightning.fabric import Fabric
 from torch import nn
 
+from app.data.lines import InputLines
 from app.errors import ConfigError, Problem, RunError
 from app.finetune.engine.evaluation import evaluation_loader, predict
 from app.finetune.engine.fabric import build_fabric, wrap
@@ -28,11 +31,25 @@ def evaluate_run(run: Run, recipe: Recipe, split: Split) -> Scores:
 
 
 def predict_lines(run: Run, file: str | None) -> Iterator[dict[str, Any]]:
-    """Return what the model answers to each example of a file, or of stdin for None, in its order."""
+    """Return what the model answers to each example of a file, or of stdin for None, in its order.
+
+    Answers to lines carry their number, from 1; an empty line gets the task's `no_answer`.
+    """
     fabric, task, model = load_run(run, run.recipe())
     data = task.predict_dataset(file)
     predictions = predict(fabric, wrap(fabric, model), task, evaluation_loader(data, task.recipe))
-    yield from task.json_lines(predictions, data)
+    answers = task.json_lines(predictions, data)
+    source: InputLines | None = getattr(data, "source", None)  # images have file names instead
+    yield from answers if source is None else numbered(answers, source, task.no_answer)
+
+
+def numbered(
+    answers: Iterator[dict[str, Any]], source: InputLines, no_answer: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Return one answer for each line of an input, in its order, with the number of the line."""
+    full = ({"line": line, **answer} for line, answer in zip(source.full, answers, strict=True))
+    empty = ({"line": line, **no_answer} for line in source.empty)
+    return merge(full, empty, key=itemgetter("line"))
 
 
 def load_run(run: Run, recipe: Recipe) -> tuple[Fabric, Task[Any], nn.Module]:

@@ -10,21 +10,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from app import fileio
+from app.data.batch import DataSet
 from app.errors import Problem, RunError
 from app.finetune.distributed.processes import broadcast_from_rank0, process_group
 from app.finetune.engine.loop import TrainingLoop
 from app.finetune.engine.resume import restart
 from app.finetune.session import Session, prepare
-from app.finetune.tasks.base import Scores, Splits
+from app.finetune.tasks import build_task
+from app.finetune.tasks.base import Scores, Splits, Task
 from app.models.counts import count_parameters
 from app.runs import manifest, records, report
 from app.runs.checkpoints import weights_digest
 from app.runs.disk import disk_errors
 from app.runs.folder import Run, create_run
 from app.schema import Recipe
+
+PROBED = 4  # examples of dev on which the saved model is compared with the trained one
+TOLERANCE = 1e-2  # relative, and absolute below 1: a GPU's TF32, or LoRA merged into the weights, changes about 1e-3
 
 
 @dataclass(frozen=True)
@@ -121,10 +128,15 @@ def describe(session: Session) -> str:
 
 
 def finish(session: Session, loop: TrainingLoop, finished: Finished) -> None:
-    """Write the model, the report, and last the manifest's word that the run is finished."""
+    """Write the model, the report, and last the manifest's word that the run is finished.
+
+    Raises RunError, and leaves no model, if the written model answers otherwise than the trained one.
+    """
     run = finished.run
+    trained = answers_of(session.task, session.model, session.splits.dev)
     with disk_errors(run.model.name, run.path), fileio.new_folder(run.model) as building:
         session.task.save(session.model, building)
+        check_saved(session, trained, building)
         digest = weights_digest(building)
     if weights_digest(run.model) != digest:
         what = "model/ holds other weights than were trained: an older folder could not be replaced"
@@ -147,3 +159,31 @@ def finish(session: Session, loop: TrainingLoop, finished: Finished) -> None:
         seconds=summary["seconds"],
         finished=True,
     )
+
+
+def answers_of(task: Task[Any], model: nn.Module, data: DataSet) -> np.ndarray[Any, Any]:
+    """Return the losses and the probabilities or numbers that a model gives for the first examples, in one array."""
+    device = next(model.parameters()).device
+    batch = data[np.arange(min(PROBED, len(data)))].to(device)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    with torch.no_grad():
+        predictions = task.predict(model, batch)
+    for module, mode in modes:
+        module.training = mode
+    parts = [np.ravel(part) for p in predictions for part in (p.loss, p.answer, p.detail) if part is not None]
+    return np.concatenate([part for part in parts if part.dtype.kind == "f"])  # a class is no measure of closeness
+
+
+def check_saved(session: Session, trained: np.ndarray[Any, Any], folder: Path) -> None:
+    """Raise RunError if the model in a folder does not give the answers of the trained model.
+
+    It is loaded on the CPU: next to the optimizer's state, the GPU may have no room for it.
+    """
+    task = build_task(session.recipe)
+    saved = answers_of(task, task.load(folder), session.splits.dev)
+    off = np.abs(saved - trained) / np.maximum(1.0, np.abs(trained))
+    if not off.max(initial=0.0) <= TOLERANCE and np.isfinite(trained).all():
+        what = f"the model as it was saved does not answer like the trained one: the answers differ by {off.max():.2g}"
+        fix = f"its kind of model is not supported; the weights that were trained are in {session.run.checkpoints}"  # type: ignore[union-attr]
+        raise RunError(Problem(what, fix, str(folder)))

@@ -10,7 +10,8 @@ from torch import nn
 from app.errors import ModelError, Problem, did_you_mean
 from app.models.adapters import apply_adapters
 from app.models.fetch import model_folder
-from app.models.pretrained import build_model, config_with_dropout, load_config, quiet_transformers
+from app.models.pretrained import build_model, config_with_dropout, load_config, max_positions, quiet_transformers
+from app.models.self_test import check_causal
 from app.schema import CausalLM
 
 
@@ -28,15 +29,18 @@ def build_config(model: CausalLM) -> Any:
 def build_causal_lm(model: CausalLM, config: Any, vocabulary: int, end: int | None) -> nn.Module:
     """Return a model with the weights of its folder, or with random weights for `vocabulary` tokens.
 
-    `end` is the id of the token that ends a text. Random weights draw from torch's generator: seed it first.
+    `end` is the id of the token that ends a text. Random weights draw from torch's generator: seed it first. Raises
+    ModelError if the model reads ahead.
     """
     kind = quiet_transformers().AutoModelForCausalLM
     if model.pretrained and model.name is not None:
-        folder = model_folder(model.name, model.revision)
-        return apply_adapters(build_model(kind, folder, config, pretrained=True), model)
-    config.vocab_size = vocabulary
-    config.bos_token_id = config.eos_token_id = end
-    return apply_adapters(build_model(kind, Path(), config, pretrained=False), model)
+        built = build_model(kind, model_folder(model.name, model.revision), config, pretrained=True)
+    else:
+        config.vocab_size = vocabulary
+        config.bos_token_id = config.eos_token_id = end
+        built = build_model(kind, Path(), config, pretrained=False)
+    check_causal(built, max_positions(config))
+    return apply_adapters(built, model)
 
 
 def load_causal_lm(folder: Path) -> nn.Module:

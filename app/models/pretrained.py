@@ -16,6 +16,7 @@ from torch import nn
 from app.errors import ModelError, Problem, first_line
 from app.models.adapters import apply_adapters
 from app.models.fetch import check_folder, model_folder
+from app.models.heads import last_linear, order_classes
 from app.schema import Pretrained
 
 MAX_SETTINGS = 16 << 20  # bytes of a configuration; a list of 100,000 added tokens has a few million
@@ -31,11 +32,20 @@ def tokenizer_of(model: Pretrained) -> Any:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Return the fast tokenizer in a folder. Raises ModelError if it has none."""
-    transformers = quiet_transformers()
+    """Return the fast tokenizer in a folder. Raises ModelError if it has none.
+
+    Special tokens in a text are text: `</s>` in it does not end it, which would stop BART and T5, whose heads look for
+    that token. The setting is saved with the tokenizer.
+    """
+    return _fast_tokenizer(folder)
+
+
+def _fast_tokenizer(folder: Path, **options: Any) -> Any:
     check_settings(folder)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
+        tokenizer = quiet_transformers().AutoTokenizer.from_pretrained(
+            folder, use_fast=True, split_special_tokens=True, trust_remote_code=False, **options
+        )
     except Exception as error:  # the tokenizers library raises nothing more specific
         raise ModelError(
             Problem("the folder has no tokenizer that can be read", "add tokenizer.json", str(folder))
@@ -49,9 +59,7 @@ def load_word_tokenizer(folder: Path) -> Any:
     """Return the fast tokenizer in a folder, set up for texts split into words. Raises ModelError if it has none."""
     tokenizer = load_tokenizer(folder)
     if getattr(tokenizer, "add_prefix_space", None) is False:  # byte-level: in running text, a word starts with a space
-        return quiet_transformers().AutoTokenizer.from_pretrained(
-            folder, use_fast=True, add_prefix_space=True, trust_remote_code=False
-        )
+        return _fast_tokenizer(folder, add_prefix_space=True)
     return tokenizer
 
 
@@ -114,35 +122,64 @@ def max_positions(config: Any) -> int | None:
 def build_sequence_classifier(model: Pretrained, classes: Sequence[str]) -> nn.Module:
     """Return a model with one logit for each class of a text.
 
-    A new head, or the whole model with `pretrained: false`, draws from torch's generator: seed it first.
+    A new head, or the whole model with `pretrained: false`, draws from torch's generator: seed it first. A kept head
+    answers for the classes by their names. Raises ModelError if it has others.
     """
-    return _build_classifier(quiet_transformers().AutoModelForSequenceClassification, model, classes)
+    kind = quiet_transformers().AutoModelForSequenceClassification
+    return _build_classifier(kind, model, classes, "single_label_classification")[0]
 
 
-def build_text_regressor(model: Pretrained) -> nn.Module:
-    """Return a model whose single output for a text is a number. Seed torch's generator first, as for a classifier."""
-    regressor: Any = build_sequence_classifier(model, ["number"])
-    regressor.config.problem_type = "regression"  # transformers chooses its loss and its pipeline's output by this
-    return regressor  # type: ignore[no-any-return]
+def build_text_regressor(model: Pretrained) -> tuple[nn.Module, bool]:
+    """Return a model whose single output for a text is a number, and whether its head came with the weights.
+
+    Seed torch's generator first, as for a classifier.
+    """
+    return _build_classifier(quiet_transformers().AutoModelForSequenceClassification, model, ["number"], "regression")
 
 
 def build_token_classifier(model: Pretrained, classes: Sequence[str]) -> nn.Module:
     """Return a model with one logit for each class of every token. Seed torch's generator first."""
-    return _build_classifier(quiet_transformers().AutoModelForTokenClassification, model, classes)
+    return _build_classifier(quiet_transformers().AutoModelForTokenClassification, model, classes, None)[0]
 
 
-def _build_classifier(kind: Any, model: Pretrained, classes: Sequence[str]) -> nn.Module:
+def _build_classifier(
+    kind: Any, model: Pretrained, classes: Sequence[str], problem_type: str | None
+) -> tuple[nn.Module, bool]:
+    """Return a model and whether its head came with the weights.
+
+    transformers chooses its loss and its pipeline's output by `problem_type`: that of the weights must not stay.
+    """
     folder = model_folder(model.name, model.revision, weights=model.pretrained)
     config = config_with_dropout(folder, model.dropout)
+    old = [config.id2label.get(i, f"LABEL_{i}") for i in range(config.num_labels)]
+    config.problem_type = problem_type
     config.num_labels = len(classes)
     config.id2label = dict(enumerate(classes))
     config.label2id = {name: i for i, name in enumerate(classes)}
-    classifier: Any = build_model(kind, folder, config, model.pretrained, any_head=model.head == "new")
+    found, missing = _build(kind, folder, config, model.pretrained, any_head=model.head == "new")
+    classifier: Any = found
+    _check_base(classifier, missing, folder)
+    head = last_linear(classifier, len(classes))
+    kept = model.pretrained and model.head == "kept" and head is not None and f"{head[0]}.weight" not in missing
+    if kept and len(classes) > 1:
+        order_classes(classifier, old, classes)
     if model.pretrained and model.head == "new":
         for name, part in classifier.named_children():
             if name != classifier.base_model_prefix:
                 part.apply(classifier._init_weights)
-    return apply_adapters(classifier, model)
+    return apply_adapters(classifier, model), kept
+
+
+def _check_base(classifier: Any, missing: Sequence[str], folder: Path) -> None:
+    """Raise ModelError if a tensor below the head is not in the weights: transformers would leave it random.
+
+    A pooler may be missing: models that were trained to predict masked words have none.
+    """
+    absent = [n for n in missing if n.startswith(f"{classifier.base_model_prefix}.") and "pooler" not in n]
+    if absent:
+        what = f"{len(absent)} tensors of the model are not in its weights, {absent[0]} for example"
+        fix = "name a folder whose config.json and weights are of one model, or say model.pretrained=false"
+        raise ModelError(Problem(what, fix, str(folder)))
 
 
 def load_classifier(folder: Path) -> nn.Module:
@@ -161,20 +198,27 @@ def build_model(kind: Any, folder: Path, config: Any, pretrained: bool, any_head
     With `any_head`, weights whose shape differs from the configuration's are skipped: those of a head for other
     classes. Raises ModelError if the weights are unreadable or do not fit the configuration.
     """
+    return _build(kind, folder, config, pretrained, any_head)[0]
+
+
+def _build(kind: Any, folder: Path, config: Any, pretrained: bool, any_head: bool) -> tuple[nn.Module, list[str]]:
+    """Return a model, and the names of its parameters that the weights do not have and that are therefore random."""
     if pretrained:
         check_folder(folder)
+    missing: list[str] = []
     try:
-        model = (
-            kind.from_pretrained(
+        if pretrained:
+            model, loading = kind.from_pretrained(
                 folder,
                 config=config,
                 use_safetensors=True,
                 ignore_mismatched_sizes=any_head,
+                output_loading_info=True,
                 trust_remote_code=False,
             )
-            if pretrained
-            else kind.from_config(config, trust_remote_code=False)
-        )
+            missing = loading["missing_keys"]
+        else:
+            model = kind.from_config(config, trust_remote_code=False)
     except RuntimeError as error:
         if "size mismatch" not in str(error):
             raise
@@ -187,7 +231,7 @@ def build_model(kind: Any, folder: Path, config: Any, pretrained: bool, any_head
         what = f"a {config.model_type} model cannot be used here: {error}"
         raise ModelError(Problem(what, "choose a model of another kind", str(folder))) from error
     assert isinstance(model, nn.Module)
-    return model
+    return model, missing
 
 
 def quiet_transformers() -> Any:

@@ -55,11 +55,24 @@ class TrimmedEmbedding(nn.Embedding):
 def trim_embeddings(model: Any, used: Tensor) -> None:
     """Replace the input embedding of a transformers model by a trimmed one.
 
-    Does nothing if the embedding is frozen or if the output head shares its table.
+    Does nothing if the embedding is frozen, if the output head shares its table, or if a module that shares it does
+    more than look up rows: mBART's multiplies them by a scale.
     """
     full = model.get_input_embeddings()
-    if model.get_output_embeddings() is None and full.weight.requires_grad:
-        model.set_input_embeddings(TrimmedEmbedding(full, used))
+    sharing = [module for module in model.modules() if getattr(module, "weight", None) is full.weight]
+    plain = all(type(module) is nn.Embedding and module.max_norm is None for module in sharing)
+    if plain and model.get_output_embeddings() is None and full.weight.requires_grad:
+        names = (
+            "pad_token_id",
+            "bos_token_id",
+            "eos_token_id",
+            "decoder_start_token_id",
+        )  # a model may add these itself
+        own = [i for i in (getattr(model.config, name, None) for name in names) if i is not None]
+        added = torch.tensor([i for i in own if 0 <= i < full.num_embeddings], dtype=torch.long)
+        model.set_input_embeddings(TrimmedEmbedding(full, torch.unique(torch.cat([used, added]))))
+        if any(parameter is full.weight for parameter in model.parameters()):  # a part of the model has kept the table
+            model.set_input_embeddings(full)
 
 
 def restore_embeddings(model: Any) -> None:

@@ -19,7 +19,10 @@ class Generated(Section):
 
 
 class TextFiles(Section):
-    """Texts with one label each: .tsv, .csv or .jsonl files, `hub:OWNER/NAME:SPLIT`, or `shipped:` files."""
+    """Texts with one label each: .tsv, .csv, .jsonl or .json files, `hub:OWNER/NAME:SPLIT`, or `shipped:` files.
+
+    A special token's characters, `[SEP]` for example, are text like any other.
+    """
 
     train: str
     dev: str

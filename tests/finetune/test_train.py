@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from app import cli
+from app.finetune.tasks.text_classification import TextClassificationTask
 from app.runs.folder import Run, find_run
 from app.runs.records import read_records
 
@@ -31,6 +33,11 @@ def test_a_run_leaves_all_that_it_should(trained: Path) -> None:
     assert manifest["versions"]["torch"] == torch.__version__
     report = run.report.read_text(encoding="utf-8")
     assert "| positive | 1.000 | 1.000 | 1.000 |" in report and "true \\ answered" in report
+
+
+def test_the_saved_tokenizer_neither_truncates_nor_pads(trained: Path) -> None:
+    saved = json.loads((run_of(trained).model / "tokenizer.json").read_text())
+    assert saved["truncation"] is None and saved["padding"] is None
 
 
 def test_records_tell_loss_rate_speed_and_dev_scores(trained: Path) -> None:
@@ -66,6 +73,37 @@ def test_predict_reads_stdin_in_order(
     assert cli.main(["predict", "sentiment", "--runs", str(trained)]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["label"] for line in lines] == ["positive", "negative", "positive"]
+
+
+def test_predict_answers_every_line_by_its_number(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["", "the story was very good", "   ", "a film was dull", ""]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
+    assert cli.main(["predict", "--runs", str(trained), "sentiment", str(tmp_path / "texts.txt")]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["line"] for line in lines] == [1, 2, 3, 4, 5]
+    assert [line["label"] for line in lines] == [None, "positive", None, "negative", None]
+    assert [line["probabilities"] is None for line in lines] == [not text.strip() for text in texts]
+    assert cli.main(["predict", "sentiment", "--runs", str(trained), str(tmp_path / "texts.txt")]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == lines
+    (tmp_path / "texts.csv").write_text('id,text\n7,"a film\nwas dull"\n8,the story was good\n')
+    assert cli.main(["predict", "sentiment", str(tmp_path / "texts.csv"), "--runs", str(trained)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["line"], line["label"]) for line in lines] == [(2, "negative"), (4, "positive")]
+
+
+def test_a_model_that_is_saved_otherwise_than_it_was_trained_is_an_error(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def spoil(self: TextClassificationTask, model: Any) -> None:
+        model.classifier.weight.data.mul_(1.1)
+
+    monkeypatch.setattr(TextClassificationTask, "finish", spoil)
+    assert cli.main(["train", "sentiment", *small, "trainer.max_epochs=3", "--runs", str(tmp_path)]) == 2
+    assert "the model as it was saved does not answer like the trained one" in capsys.readouterr().err
+    run = run_of(tmp_path)
+    assert not run.model.exists() and not run.manifest().get("finished") and any(run.checkpoints.iterdir())
 
 
 def test_evaluate_gives_the_scores_of_the_training(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from app.data.files import MAX_PROBLEMS
 from app.data.images.dataset import Images
 from app.data.images.decode import Pixels, cached_pixels, decode_image
+from app.data.lines import MAX_PROBLEMS
 from app.data.reading import file_digest, local_path, read_all, reading
 from app.errors import DataError, Problem
 

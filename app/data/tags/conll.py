@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.data.files import LineErrors, read_lines
+from app.data.lines import LineErrors, read_lines
 from app.data.tags.schemes import OUTSIDE, Sentence
 
 DOCUMENT_START = "-DOCSTART-"

@@ -14,7 +14,8 @@ import torch
 
 from app.data.batch import IGNORE_INDEX, Batch
 from app.data.cache import cached_arrays
-from app.data.files import LineErrors, find_file
+from app.data.files import find_file
+from app.data.lines import InputLines, LineErrors
 from app.data.reading import file_digest
 from app.data.tags.read import Keys, read_tagged
 from app.data.tags.schemes import Sentence, entity_types, label_names
@@ -22,7 +23,7 @@ from app.data.tags.windows import pieces_of, special_tokens_of, windows_of
 from app.data.text.encode import CHUNK, Encoded, Ragged, tokenizer_definition
 from app.errors import DataError, Problem
 
-FORMAT = 1  # part of the cache key: raise it when the arrays change their meaning
+FORMAT = 2  # part of the cache key: raise it when the arrays change their meaning
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class EncodedTags(Encoded):
     """(N,) index of the sentence of each window; the windows of a sentence follow each other."""
     words: Sequence[Sequence[str]] = field(default=(), repr=False)
     """The sentences themselves, if the output repeats them (predict)."""
+    source: InputLines | None = None
+    """The lines of the sentences (predict)."""
 
     def __getitem__(self, indices: np.ndarray[Any, Any]) -> Batch:
         labels, _ = self.labels.padded(indices, IGNORE_INDEX)

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from app.data.files import LineErrors
+from app.data.lines import LineErrors
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
-from app.data.files import FORMATS, Columns, LineErrors, find_file, read_lines, read_texts
+from app.data.files import Columns, find_file, read_texts
+from app.data.formats import format_of
+from app.data.lines import LineErrors, read_lines
 from app.data.reading import file_digest, read_all
 from app.errors import DataError, Problem
 
 Part = Literal["all", "head", "tail"]
 TAIL = 0.1  # share of the characters kept for dev if no dev file is named; the same as nanoGPT, so that losses compare
+READING = 2  # part of the digest: raise it when the same file would be read as another text
 PIECE = 1 << 18  # characters passed to the tokenizer at a time, so that each of its threads has some
 # Positions at which a text may be cut without changing a token: GPT-2's pattern joins a run of white space, but a
 # single line end between two words is a match alone.
@@ -34,7 +37,7 @@ class Corpus:
     @cached_property
     def digest(self) -> str:
         """sha256 of the file's bytes and of what is taken from it."""
-        taken = [file_digest(self.path), self.column if self.path.suffix in FORMATS else "", self.part]
+        taken = [file_digest(self.path), str(READING), self.column if format_of(self.path) else "", self.part]
         return hashlib.sha256("\n".join(taken).encode()).hexdigest()
 
     def documents(self) -> list[str]:
@@ -75,7 +78,7 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def _documents(path: Path, column: str) -> list[str]:
-    if path.suffix in FORMATS:
+    if format_of(path):
         return read_texts(str(path), Columns(column, label=None)).texts
     errors = LineErrors(path)
     text = "\n".join(line for _, line in read_lines(path, errors))

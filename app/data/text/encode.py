@@ -15,15 +15,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import tokenizers
 import torch
 
 from app.data.batch import Batch
 from app.data.cache import cached_arrays
 from app.data.files import Columns, LabelCheck, find_file, read_texts
+from app.data.lines import InputLines
 from app.data.reading import file_digest
 from app.errors import DataError, Problem
 
-FORMAT = 1  # part of the cache key: raise it when the arrays change their meaning
+FORMAT = 2  # part of the cache key: raise it when the arrays change their meaning
 CHUNK = 10_000  # texts or sentences tokenized at a time: bounds memory, and keeps the tokenizer's threads busy
 
 
@@ -95,6 +97,8 @@ class EncodedTexts(Encoded):
 
     labels: np.ndarray[Any, np.dtype[Any]] | None = None
     """(N,) indices into the class names, or float32 numbers."""
+    source: InputLines | None = None
+    """The lines of the texts (predict)."""
 
     def __getitem__(self, indices: np.ndarray[Any, Any]) -> Batch:
         batch = super().__getitem__(indices)
@@ -104,11 +108,15 @@ class EncodedTexts(Encoded):
 def tokenizer_definition(tokenizer: Any) -> str:
     """Return what decides the ids that a tokenizer gives, as JSON.
 
-    Its current truncation and padding are left out: they change with each use, which would change the cache key and
-    encode the same text again.
+    That is tokenizer.json, and what transformers keeps next to it: the side on which a long text is cut, the most
+    tokens, the token for unknown words, whether special tokens in a text are text. Its current truncation and padding
+    are left out: they change with each use, which would change the cache key and encode the same text again.
     """
     whole = json.loads(tokenizer.backend_tokenizer.to_str())
-    return json.dumps({name: part for name, part in whole.items() if name not in ("truncation", "padding")})
+    parts = {name: part for name, part in whole.items() if name not in ("truncation", "padding")}
+    names = ("truncation_side", "model_max_length", "split_special_tokens", "unk_token_id", "eos_token_id")
+    settings = {name: getattr(tokenizer, name, None) for name in names}
+    return json.dumps([type(tokenizer).__name__, tokenizers.__version__, parts, settings])
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> Ragged:
@@ -123,7 +131,7 @@ def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> Ragged:
 def class_names(name: str, columns: Columns) -> list[str]:
     """Return the classes of a training file in order, integers sorted as numbers before other names.
 
-    Raises DataError if there is only one class, or if the labels are numbers that are not all integers.
+    Raises DataError if there is only one class, if most labels differ, or if they are numbers but not all integers.
     """
     texts = read_texts(name, columns)
     names = sorted(set(texts.labels), key=lambda label: (0, int(label), "") if _is_whole(label) else (1, 0, label))
@@ -135,6 +143,10 @@ def class_names(name: str, columns: Columns) -> list[str]:
         raise DataError(
             Problem(f"every row has the label {names[0]!r}", "training needs at least two classes", str(texts.path))
         )
+    if len(texts.labels) >= 10 and 2 * len(names) > len(texts.labels):
+        what = f"{len(names)} different labels for {len(texts.labels)} texts are no classes"
+        fix = "if the label comes first, head the columns: a first line of label and text"
+        raise DataError(Problem(what, fix, str(texts.path)))
     return names
 
 

@@ -41,7 +41,7 @@ class Windows:
     length: int
     stride: int
     digest: str
-    """sha256 of the text and the tokenizer."""
+    """sha256 of the text, the tokenizer and the token that ends a document."""
 
     @cached_property
     def starts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -85,7 +85,8 @@ def pack(corpus: Corpus, vocabulary: Vocabulary, length: int, stride: int | None
 
     Raises DataError if the text has less than two tokens.
     """
-    digest = hashlib.sha256(f"{FORMAT}\n{corpus.digest}\n{vocabulary.digest}".encode()).hexdigest()
+    definition = [str(FORMAT), corpus.digest, vocabulary.digest, str(vocabulary.end)]
+    digest = hashlib.sha256("\n".join(definition).encode()).hexdigest()
     [stream] = cached_arrays("packed", digest, ["stream"], lambda: [encode_stream(corpus.documents(), vocabulary)])
     if len(stream) < 2:
         raise DataError(Problem("the text has less than two tokens", "give it more", str(corpus.path)))

@@ -91,7 +91,22 @@ def load_vocabulary(folder: Path) -> Vocabulary:
     except Exception as error:  # the library raises nothing more specific
         fix = "add tokenizer.json: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) makes it"
         raise ModelError(Problem(f"no tokenizer.json that can be read: {error}", fix, str(folder))) from error
+    forget_call_state(tokenizer)
     return Vocabulary(tokenizer, _end_token(folder, tokenizer), folder)
+
+
+def forget_call_state(tokenizer: Any) -> None:
+    """Turn off what a tokenizer.json may carry from the last use of its tokenizer: truncation, padding, BPE's dropout.
+
+    `tokenizer` is a `tokenizers.Tokenizer`. Truncation would cut a whole text to one window, padding would add tokens
+    that nobody wrote, and dropout (Provilkov et al. 2020) draws other tokens for the same text at every call.
+    """
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    if getattr(tokenizer.model, "dropout", None):
+        model = tokenizer.model
+        model.dropout = None
+        tokenizer.model = model
 
 
 def learn_vocabulary(kind: str, size: int, corpora: Sequence[Corpus]) -> Vocabulary:

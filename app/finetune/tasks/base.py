@@ -71,6 +71,8 @@ class Task(ABC, Generic[R]):
     monitor: ClassVar[str] = "loss"
     """The score on dev that decides which checkpoint is best."""
     higher_is_better: ClassVar[bool] = False
+    no_answer: ClassVar[dict[str, Any]] = {"answer": None}
+    """What `predict` prints for an empty line of its input."""
     limits_evaluation: ClassVar[bool] = False
     """Whether evaluations while training are limited to part of dev unless `trainer.eval_batches` sets a number."""
 

@@ -17,6 +17,7 @@ from app.finetune.tasks.language import LanguageTask
 from app.models import causal_lm
 from app.models.adapters import merge_adapters
 from app.models.pretrained import max_positions
+from app.models.self_test import check_ids
 from app.schema import CausalLanguageModel
 
 
@@ -34,6 +35,10 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
 
     def context(self) -> int | None:
         return max_positions(self.config)
+
+    def check_vocabulary(self, largest: int) -> None:
+        if self.loaded or self.recipe.model.pretrained:  # otherwise the model is made for the vocabulary
+            check_ids(self.config, largest)
 
     def own_tokenizer(self) -> str | None:
         return self.recipe.model.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar, Union
+from typing import Any, ClassVar, TypeVar, Union
 
 import numpy as np
 import torch
@@ -12,9 +12,11 @@ from torch import nn
 from app.data.batch import Batch, DataSet
 from app.data.files import Columns, read_plain
 from app.data.text.encode import EncodedTexts, Ragged, encode_texts, tokenize
+from app.data.text.vocabulary import forget_call_state
 from app.finetune.tasks.base import Split, Task, flops_of_attention
 from app.models import pretrained
 from app.models.adapters import merge_adapters
+from app.models.self_test import check_ids, check_padding
 from app.models.trimmed_embedding import restore_embeddings, trim_embeddings
 from app.schema import TextClassification, TextRegression, TokenClassification
 
@@ -26,10 +28,13 @@ class EncoderTask(Task[E]):
     """A task whose model encodes a whole text at once."""
 
     unit = "sentences"
+    answers_each_token: ClassVar[bool] = False
+    """Whether the model has logits for every token, not once for a text."""
 
     def __init__(self, recipe: E) -> None:
         super().__init__(recipe)
         self.tokenizer: Any = None
+        self.config: Any = None
         self.length = recipe.data.max_length
         """The most tokens that are read of a text."""
 
@@ -40,16 +45,29 @@ class EncoderTask(Task[E]):
 
     def begin(self, tokenizer: Any, config: Any) -> None:
         """Set the tokenizer and the maximum length: the recipe's, or what the model can read if that is less."""
+        forget_call_state(tokenizer.backend_tokenizer)
         asked, most = self.recipe.data.max_length, pretrained.max_positions(config)
-        self.tokenizer, self.length = tokenizer, min(asked, most or asked)
-        if tokenizer.pad_token is None:  # decoders have none; reuse EOS
-            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        self.tokenizer, self.length, self.config = tokenizer, min(asked, most or asked), config
+        if tokenizer.pad_token is None:  # decoders have none; reuse the model's own, or EOS
+            own = config.pad_token_id
+            known = tokenizer.convert_ids_to_tokens(own) if own is not None and 0 <= own < len(tokenizer) else None
+            tokenizer.pad_token = known or tokenizer.eos_token or tokenizer.unk_token
+        check_ids(config, tokenizer.pad_token_id or 0)
+
+    def checked(self, model: nn.Module) -> nn.Module:
+        """Return the model with the tokenizer's padding token in its configuration.
+
+        Raises ModelError if padding changes its answers. A decoder classifies a text by its last token that is not
+        padding.
+        """
+        config: Any = model.config
+        config.pad_token_id = self.tokenizer.pad_token_id
+        check_padding(model, self.tokenizer, pretrained.max_positions(config), self.answers_each_token)
+        return model
 
     def ready(self, model: nn.Module, ids: Ragged) -> nn.Module:
-        """Return a new model with its padding token set and its embedding table trimmed to the `ids` of training."""
-        config: Any = model.config
-        if config.pad_token_id is None:  # a decoder classifies a text by its last token that is not padding
-            config.pad_token_id = self.tokenizer.pad_token_id
+        """Return a new model, checked, with its embedding table trimmed to the `ids` of training."""
+        self.checked(model)
         used = np.unique(np.append(ids.flat, self.tokenizer.pad_token_id or 0))
         trim_embeddings(model, torch.from_numpy(used).long())
         return model
@@ -62,6 +80,7 @@ class EncoderTask(Task[E]):
         restore_embeddings(plain)
         self.finish(plain)
         plain.save_pretrained(folder, safe_serialization=True)
+        forget_call_state(self.tokenizer.backend_tokenizer)
         self.tokenizer.save_pretrained(folder)
 
     def attention_flops(self, model: nn.Module, batch: Batch) -> float:
@@ -77,9 +96,12 @@ class TextTask(EncoderTask[T]):
         data, model = self.recipe.data, self.recipe.model
         if self.tokenizer is None:
             self.begin(pretrained.tokenizer_of(model), pretrained.config_of(model))
-        return encode_texts(name, Columns(data.text, data.label), self.tokenizer, self.length, classes)
+        found = encode_texts(name, Columns(data.text, data.label), self.tokenizer, self.length, classes)
+        check_ids(self.config, int(found.ids.flat.max(initial=0)))
+        return found
 
     def predict_dataset(self, name: str | None) -> DataSet:
-        texts = read_plain(name, self.recipe.data.text)
+        texts, source = read_plain(name, self.recipe.data.text)
         ids = tokenize(self.tokenizer, texts, self.length)
-        return EncodedTexts(ids, self.tokenizer.pad_token_id or 0, "")
+        check_ids(self.config, int(ids.flat.max(initial=0)))
+        return EncodedTexts(ids, self.tokenizer.pad_token_id or 0, "", source=source)

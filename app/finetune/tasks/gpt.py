@@ -18,6 +18,7 @@ from app.models.adapters import apply_adapters, merge_adapters
 from app.models.fetch import model_folder
 from app.models.gpt import GPT, GPTConfig
 from app.models.gpt_weights import load_gpt2, read_gpt2_config, save_gpt2
+from app.models.self_test import check_ids
 from app.schema import LanguageModel
 
 SMALL = {"layers": 12, "heads": 12, "width": 768, "context": 1024}  # GPT-2 small: Radford et al. 2019, table 2
@@ -52,6 +53,10 @@ class GPTTask(LanguageTask[LanguageModel]):
         if self.loaded:
             return self.loaded.context
         return read_gpt2_config(self.folder).context if self.recipe.model.pretrained else self._sizes()["context"]
+
+    def check_vocabulary(self, largest: int) -> None:
+        if self.loaded or self.recipe.model.pretrained:
+            check_ids(self.loaded or read_gpt2_config(self.folder), largest)
 
     def own_tokenizer(self) -> str | None:
         return self.recipe.model.name if self.recipe.model.pretrained else None

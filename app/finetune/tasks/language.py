@@ -64,7 +64,12 @@ class LanguageTask(Task[R]):
         except DataError:
             text.documents()  # report this text's errors too when the training text is bad
             raise
-        return pack(text, vocabulary, length, data.stride if split == "train" else None)
+        windows = pack(text, vocabulary, length, data.stride if split == "train" else None)
+        self.check_vocabulary(int(windows.stream.max()))
+        return windows
+
+    def check_vocabulary(self, largest: int) -> None:
+        """Raise ModelError if pretrained weights have no embedding for token id `largest`."""
 
     @abstractmethod
     def context(self) -> int | None:

@@ -26,6 +26,7 @@ class TextClassificationTask(TextTask[TextClassification]):
 
     monitor = "accuracy"
     higher_is_better = True
+    no_answer = {"label": None, "probabilities": None}
 
     def __init__(self, recipe: TextClassification) -> None:
         super().__init__(recipe)
@@ -65,7 +66,7 @@ class TextClassificationTask(TextTask[TextClassification]):
         config: Any = model.config
         self.classes = [config.id2label[i] for i in range(config.num_labels)]
         self.begin(pretrained.load_tokenizer(folder), config)
-        return model
+        return self.checked(model)
 
     def to_json(self, prediction: Prediction) -> dict[str, Any]:
         probabilities = rounded_probabilities(prediction, self.classes)

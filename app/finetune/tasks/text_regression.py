@@ -32,6 +32,7 @@ class TextRegressionTask(TextTask[TextRegression]):
     """Texts in, numbers out; the best checkpoint has the lowest root mean squared error on dev."""
 
     monitor = "rmse"
+    no_answer = {"number": None}
 
     def __init__(self, recipe: TextRegression) -> None:
         super().__init__(recipe)
@@ -53,9 +54,15 @@ class TextRegressionTask(TextTask[TextRegression]):
         if self.scale == 0:
             what = f"every row has the label {self.shift:g}"
             raise DataError(Problem(what, "training needs labels that differ", self.recipe.data.train))
-        model = pretrained.build_text_regressor(self.recipe.model)
-        if last_layer(model).bias is None:  # GPT-2's head has none, so nothing could hold a shift
+        model, kept = pretrained.build_text_regressor(self.recipe.model)
+        head: Any = last_layer(model)
+        if head.bias is None:  # GPT-2's head has none, so nothing could hold a shift
             self.shift = 0.0
+        if kept:  # its outputs are on the scale of the labels that it learned: undo what `finish` did
+            with torch.no_grad():
+                head.weight.div_(self.scale)
+                if head.bias is not None:
+                    head.bias.sub_(self.shift).div_(self.scale)
         return self.ready(model, train.ids)
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
@@ -100,7 +107,7 @@ class TextRegressionTask(TextTask[TextRegression]):
         config: Any = model.config
         self.begin(pretrained.load_tokenizer(folder), config)
         self.deviation = config.label_deviation
-        return model
+        return self.checked(model)
 
     def to_json(self, prediction: Prediction) -> dict[str, Any]:
         return {"number": prediction.answer}

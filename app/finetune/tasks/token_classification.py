@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from app.finetune.tasks.base import Forward, Prediction, Scores, Split, mean_los
 from app.finetune.tasks.encoder import EncoderTask
 from app.models import pretrained
 from app.models.fetch import model_folder
+from app.models.self_test import check_ids
 from app.schema import TokenClassification
 
 LEADS = tuple(step / 4 for step in range(9))  # log-odds; against one other tag, O needs a probability from 1/2 to 0.88
@@ -32,6 +34,8 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
     """Sentences of words in, well-formed IOB2 tags out; the best checkpoint has the highest entity F1 on dev."""
 
     monitor = "entity_f1"
+    answers_each_token = True
+    no_answer = {"tokens": [], "tags": [], "entities": []}
     higher_is_better = True
 
     def __init__(self, recipe: TokenClassification) -> None:
@@ -55,7 +59,9 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
             model = self.recipe.model
             folder = model_folder(model.name, model.revision, weights=model.pretrained)
             self.begin(pretrained.load_word_tokenizer(folder), pretrained.load_config(folder))
-        return encode_tagged(name, keys, self.tokenizer, self.length, self.names)
+        encoded = encode_tagged(name, keys, self.tokenizer, self.length, self.names)
+        check_ids(self.config, int(encoded.ids.flat.max(initial=0)))
+        return encoded
 
     def model(self, train: DataSet) -> nn.Module:
         assert isinstance(train, EncodedTags)
@@ -129,11 +135,13 @@ class TokenClassificationTask(EncoderTask[TokenClassification]):
         self.names = [config.id2label[i] for i in range(config.num_labels)]
         self.lead = getattr(config, "outside_lead", 0.0)
         self.begin(pretrained.load_word_tokenizer(folder), config)
-        return model
+        return self.checked(model)
 
     def predict_dataset(self, name: str | None) -> EncodedTags:
-        words = read_untagged(name, Keys(self.recipe.data.tokens, None))
-        return encode_words(self.tokenizer, words, [[0] * len(w) for w in words], self.length)
+        words, source = read_untagged(name, Keys(self.recipe.data.tokens, None))
+        encoded = encode_words(self.tokenizer, words, [[0] * len(w) for w in words], self.length)
+        check_ids(self.config, int(encoded.ids.flat.max(initial=0)))
+        return replace(encoded, source=source)
 
     def json_lines(self, predictions: Sequence[Prediction], data: DataSet) -> Iterator[dict[str, Any]]:
         """Yield one sentence a line: words, tags, and entities as spans of words, the end not included."""

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.data.files import MAX_PROBLEMS
 from app.data.images import folder as image_folder
 from app.data.images.folder import read_unlabelled
 from app.data.images.sources import read_labelled
+from app.data.lines import MAX_PROBLEMS
 from app.errors import DataError
 
 

@@ -32,6 +32,13 @@ def test_tokens_and_tags_are_read_into_iob2(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["rows.JSONL", "rows.ndjson", "rows.json"])
+def test_a_suffix_that_stands_for_json_is_never_columns(tmp_path: Path, name: str) -> None:
+    rows = [{"tokens": ["Ada", "wrote"], "tags": ["B-PER", "O"]}, {"tokens": ["Hi"], "tags": ["O"]}]
+    text = json.dumps(rows) if name == "rows.json" else "".join(json.dumps(row) + "\n" for row in rows)
+    assert [s.tokens for s in read_tagged(written(tmp_path, text, name))] == [["Ada", "wrote"], ["Hi"]]
+
+
 def test_keys_can_have_other_names(tmp_path: Path) -> None:
     name = written(tmp_path, '{"words": ["Ada"], "ner": ["B-PER"]}\n')
     assert read_tagged(name, Keys("words", "ner"))[0].tokens == ["Ada"]
@@ -62,8 +69,9 @@ def test_an_unreadable_line_is_named(tmp_path: Path, line: str, complaint: str) 
 
 
 def test_tokens_without_tags_are_read_from_jsonl_or_plain_lines(tmp_path: Path) -> None:
-    assert read_untagged(written(tmp_path, '{"tokens": ["New York", "!"]}\n')) == [["New York", "!"]]
-    assert read_untagged(written(tmp_path, "Ada wrote .\n\n Hi\n", "some.txt")) == [["Ada", "wrote", "."], ["Hi"]]
+    assert read_untagged(written(tmp_path, '{"tokens": ["New York", "!"]}\n'))[0] == [["New York", "!"]]
+    sentences, lines = read_untagged(written(tmp_path, "Ada wrote .\n\n Hi\n", "some.txt"))
+    assert (sentences, lines.full, lines.empty) == ([["Ada", "wrote", "."], ["Hi"]], [1, 3], [2])
 
 
 def test_nothing_to_tag_is_an_error(tmp_path: Path) -> None:
@@ -81,7 +89,7 @@ JSON = st.recursive(
 )
 
 
-READERS: list[Callable[[str], list[Any]]] = [read_tagged, read_untagged]
+READERS: list[Callable[[str], Any]] = [read_tagged, lambda name: read_untagged(name)[0]]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.data.files import LineErrors
+from app.data.lines import LineErrors
 from app.data.tags.schemes import Sentence, entity_types, label_names, to_iob2
 from app.errors import DataError
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,26 @@ def test_each_row_of_a_table_is_a_document(tmp_path: Path) -> None:
         "".join(json.dumps({"body": text, "id": i}) + "\n" for i, text in enumerate(["one\n two", "three"]))
     )
     assert Corpus(path, "body").documents() == ["one\n two", "three"]
+
+
+@pytest.mark.parametrize("name", ["rows.JSONL", "rows.ndjson", "rows.json", "rows.CSV"])
+def test_a_suffix_that_stands_for_rows_is_never_plain_text(tmp_path: Path, name: str) -> None:
+    rows = pandas.DataFrame({"text": ["one", "two"]})
+    if name.endswith("CSV"):
+        rows.to_csv(tmp_path / name, index=False)
+    else:
+        rows.to_json(tmp_path / name, orient="records", lines=name != "rows.json")
+    assert Corpus(tmp_path / name).documents() == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.xml", "<a>b</a>"), ("a.log", '{"text": "a"}'), ("a.page", "<!DOCTYPE html>"), ("a.gz", "x")],
+)
+def test_markup_and_keys_are_no_text(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=r"not a known format|markup or keys"):
+        Corpus(tmp_path / name).documents()
 
 
 @pytest.mark.parametrize(

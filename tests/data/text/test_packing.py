@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +107,11 @@ def test_a_short_text_shortens_the_window_and_one_token_is_too_few(tmp_path: Pat
     path.write_text("a")
     with pytest.raises(DataError, match="less than two tokens"):
         pack(Corpus(path), character_vocabulary(["abc"]), length=64)
+
+
+def test_another_end_token_gives_another_stream(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "to be"}\n{"text": "or not"}\n')
+    made = bpe_vocabulary([TEXT], 300)
+    streams = [pack(Corpus(tmp_path / "a.jsonl"), replace(made, end=end), 8).stream for end in (made.end, 5, None)]
+    assert [int((stream == end).sum()) for stream, end in zip(streams, (made.end, 5))] == [1, 1]
+    assert len(streams[2]) == len(streams[0]) - 1

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from app.data.text.corpus import Corpus
+from app.data.text.packing import pack
 from app.data.text.vocabulary import (
     END,
     Vocabulary,
@@ -139,3 +142,30 @@ def test_a_loaded_tokenizer_is_saved_unchanged(tmp_path: Path) -> None:
     load_vocabulary(tmp_path).save(tmp_path / "copy")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_no_state_of_the_tokenizers_last_use_is_taken_over(tmp_path: Path) -> None:
+    """Truncation, padding and dropout in tokenizer.json: the ids are those of the same tokenizer without them."""
+    plain = make_bpe()
+    expected = plain.tokenizer.encode(TEXT, add_special_tokens=False).ids
+    plain.save(tmp_path)
+    file = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    file.enable_truncation(8)
+    file.enable_padding(length=5000, pad_token=END)
+    file.save(str(tmp_path / "tokenizer.json"))
+    state = json.loads((tmp_path / "tokenizer.json").read_text())
+    state["model"]["dropout"] = 0.9
+    (tmp_path / "tokenizer.json").write_text(json.dumps(state))
+    loaded = load_vocabulary(tmp_path)
+    assert loaded.encode([TEXT])[0].tolist() == expected
+    assert loaded.digest == plain.digest
+
+
+def test_a_truncating_tokenizer_leaves_as_many_windows(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT)
+    made = make_bpe()
+    whole = pack(Corpus(text), made, 8)
+    made.tokenizer.enable_truncation(8)
+    made.save(tmp_path)
+    assert len(pack(Corpus(text), load_vocabulary(tmp_path), 8)) == len(whole) > 50

@@ -7,11 +7,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+import transformers
 
 from app import cli
 from app.config import load
+from app.errors import ModelError
 from app.finetune.session import prepare
+from app.finetune.tasks.text_classification import TextClassificationTask
 from app.models.pretrained import max_positions
 from app.runs.folder import find_run
 from tests.finetune.small_bert import WORDS, few_reviews, small_bert
@@ -48,6 +53,33 @@ def test_a_decoder_without_a_padding_token(
     capsys.readouterr()
     assert cli.main(["predict", str(run.path), str(texts)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize("configured", [3, -1, 10_000])
+def test_config_and_tokenizer_agree_on_the_padding(small_gpt2: Path, tmp_path: Path, configured: int) -> None:
+    """A wrong padding id in the configuration: a text alone and in a batch get the same logits all the same."""
+    config = json.loads((small_gpt2 / "config.json").read_text())
+    (small_gpt2 / "config.json").write_text(json.dumps({**config, "pad_token_id": configured}))
+    session = prepare(load("sentiment", [f"model.name={small_gpt2}", *few_reviews(tmp_path / "data")]))
+    model, task = session.model.eval(), session.task
+    assert isinstance(task, TextClassificationTask)
+    assert model.config.pad_token_id == task.tokenizer.pad_token_id
+    indices = np.argsort(session.splits.train.lengths)[[0, 1, -1]]
+    together = model(**session.splits.train[indices].inputs).logits
+    for index, row in zip(indices, together):
+        torch.testing.assert_close(model(**session.splits.train[np.array([index])].inputs).logits[0], row)
+
+
+def test_a_token_without_a_row_is_refused_before_the_training(tmp_path: Path) -> None:
+    bert = small_bert(tmp_path / "bert")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(bert)
+    tokenizer.add_tokens(["stunning"])
+    tokenizer.save_pretrained(bert)
+    files = few_reviews(tmp_path / "data")
+    prepare(load("sentiment", [f"model.name={bert}", *files]))  # no text has the new token
+    (tmp_path / "data" / "dev.tsv").write_text("a stunning film\tpositive\n")
+    with pytest.raises(ModelError, match="embedding table has 17 rows"):
+        prepare(load("sentiment", [f"model.name={bert}", *files]))
 
 
 def test_a_text_is_cut_at_what_the_model_can_read(tmp_path: Path) -> None:

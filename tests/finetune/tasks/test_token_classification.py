@@ -72,7 +72,9 @@ def test_it_learns_and_reports_entities_and_tokens(run: Run) -> None:
 
 def test_predict_gives_tokens_tags_and_entities(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "some.txt").write_text("the film was very good\n\nnot a film\n", encoding="utf-8")
-    first, second = predict(run, str(tmp_path / "some.txt"), capsys)
+    first, empty, second = predict(run, str(tmp_path / "some.txt"), capsys)
+    assert empty == {"line": 2, "tokens": [], "tags": [], "entities": []}
+    assert (first["line"], second["line"]) == (1, 3)
     assert first["tokens"] == ["the", "film", "was", "very", "good"]
     assert first["tags"] == ["O", "B-WORK", "O", "B-VIEW", "I-VIEW"]
     assert first["entities"] == [
