@@ -18,6 +18,7 @@ from app.finetune import train as training
 from app.finetune.tasks import TASKS
 from app.finetune.tasks.base import Forward, Prediction
 from app.finetune.tasks.linear_regression import LinearRegressionTask
+from app.models.weights import load_weights
 from app.runs import checkpoints
 from app.schema import Recipe
 
@@ -43,6 +44,11 @@ class Noisy(LinearRegressionTask):
 
     def model(self, train: DataSet) -> nn.Module:
         return Net(self.recipe.data.features)
+
+    def load(self, folder: Path) -> nn.Module:
+        model = Net(self.recipe.data.features)
+        load_weights(model, folder)
+        return model
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         time.sleep(float(os.environ.get("SLEEP_STEP", 0)))

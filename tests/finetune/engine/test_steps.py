@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,6 +111,7 @@ class Holder(nn.Module):
         torch.manual_seed(2)
         self.table = nn.Embedding(50, 4, padding_idx=0)
         self.head = nn.Linear(4, 1)
+        self.config = SimpleNamespace(pad_token_id=0)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.table
