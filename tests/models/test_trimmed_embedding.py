@@ -35,13 +35,13 @@ TINY = {
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
 }
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "bert": {},
     "bart": {},
     "mbart": {"scale_embedding": True},
     "t5": {"decoder_start_token_id": 0},
-    "gemma": {},
-    "llama": {},
+    "gemma": {"num_key_value_heads": 2},
+    "llama": {"num_key_value_heads": 2},
     "electra": {},
 }
 

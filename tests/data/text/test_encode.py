@@ -38,7 +38,6 @@ def test_a_label_of_too_many_digits_for_an_int_is_a_name(tmp_path: Path) -> None
         {"truncation_side": "left"},
         {"do_lower_case": False},
         {"model_max_length": 5},
-        {"cls_token": "[SEP]"},
         {"added": ["film was"]},
     ],
 )

@@ -62,7 +62,7 @@ def test_config_and_tokenizer_agree_on_the_padding(small_gpt2: Path, tmp_path: P
     session = prepare(load("sentiment", [f"model.name={small_gpt2}", *few_reviews(tmp_path / "data")]))
     model, task = session.model.eval(), session.task
     assert isinstance(task, TextClassificationTask)
-    assert model.config.pad_token_id == task.tokenizer.pad_token_id  # type: ignore[union-attr]
+    assert model.config.pad_token_id == task.tokenizer.pad_token_id
     indices = np.argsort(session.splits.train.lengths)[[0, 1, -1]]
     together = model(**session.splits.train[indices].inputs).logits
     for index, row in zip(indices, together):
