@@ -21,7 +21,7 @@ from app.data.images.folder import read_unlabelled
 from app.data.images.sources import read_labelled_splits
 from app.errors import DataError, Problem
 from app.finetune.tasks.base import Forward, Prediction, Scores, Split, Task, mean_loss
-from app.finetune.tasks.text_classification import confusion, per_class, tables_of
+from app.finetune.tasks.text_classification import accuracy, averages, confusion, per_class, tables_of
 from app.models.cnn import CNN, CNNConfig, flops_per_image
 from app.schema import ImageClassification
 
@@ -67,8 +67,8 @@ class ImageClassificationTask(Task[ImageClassification]):
         truth = data.labels[[j.index for j in predictions]]
         counts = confusion(truth, np.array([j.answer for j in predictions]), len(self.classes))
         table = per_class(counts)
-        accuracy = float(np.trace(counts) / counts.sum())
-        values = {"loss": mean_loss(predictions), "accuracy": accuracy, "macro_f1": float(table[:, 2].mean())}
+        macro_f1 = float(averages(counts)["macro"][2])
+        values = {"loss": mean_loss(predictions), "accuracy": accuracy(counts), "macro_f1": macro_f1}
         return Scores(values, tables_of(counts, table, self.classes))
 
     def save(self, model: nn.Module, folder: Path) -> None:

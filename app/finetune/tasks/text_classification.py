@@ -68,8 +68,8 @@ class TextClassificationTask(TextTask[TextClassification]):
         table = per_class(counts)
         values = {
             "loss": mean_loss(predictions),
-            "accuracy": float(np.trace(counts) / counts.sum()),
-            "macro_f1": float(table[:, 2].mean()),
+            "accuracy": accuracy(counts),
+            "macro_f1": float(averages(counts)["macro"][2]),
         }
         return Scores(values, tables_of(counts, table, self.classes))
 
@@ -99,6 +99,23 @@ def per_class(counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.stack([precision, recall, f1], axis=1)
 
 
+def accuracy(counts: np.ndarray[Any, Any]) -> float:
+    """The share of right answers; NaN without examples."""
+    return float(np.trace(counts) / counts.sum()) if counts.sum() else float("nan")
+
+
+def averages(counts: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """(3,) mean precision, recall and F1 over the classes, and weighted by how often each is true.
+
+    Over the classes that occur in the truth or in the answers, as in scikit-learn.
+    """
+    table, support = per_class(counts), counts.sum(1)
+    occurs = support + counts.sum(0) > 0
+    if not support.sum():
+        return {"macro": np.zeros(3), "weighted": np.zeros(3)}
+    return {"macro": table[occurs].mean(0), "weighted": np.average(table, axis=0, weights=support)}
+
+
 def tables_of(counts: np.ndarray[Any, Any], table: np.ndarray[Any, Any], classes: Sequence[str]) -> str:
     """Per-class report and confusion matrix in Markdown."""
     support = counts.sum(1)
@@ -106,8 +123,9 @@ def tables_of(counts: np.ndarray[Any, Any], table: np.ndarray[Any, Any], classes
         f"| {name} | {p:.3f} | {r:.3f} | {f:.3f} | {n} |"
         for name, (p, r, f), n in zip(classes, table.tolist(), support.tolist())
     ]
-    averages = {"macro": table.mean(0), "weighted": np.average(table, axis=0, weights=support)}
-    rows += [f"| *{name}* | {p:.3f} | {r:.3f} | {f:.3f} | {support.sum()} |" for name, (p, r, f) in averages.items()]
+    rows += [
+        f"| *{name}* | {p:.3f} | {r:.3f} | {f:.3f} | {support.sum()} |" for name, (p, r, f) in averages(counts).items()
+    ]
     matrix = [f"| **{name}** | {' | '.join(map(str, row))} |" for name, row in zip(classes, counts.tolist())]
     return "\n".join(
         [
