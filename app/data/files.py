@@ -103,10 +103,10 @@ def read_texts(name: str, columns: Columns, check_label: LabelCheck | None = Non
             errors.add(line, "the text is empty", "remove the row or write its text")
         elif columns.label is not None and not label:
             errors.add(line, "the label is empty", "remove the row or write its label")
-        elif columns.label is not None and label in MISSING:
-            errors.add(line, f"the label is missing: {label}", "remove the row or write its label")
         elif check_label and (wrong := check_label(label)):
             errors.add(line, *wrong)
+        elif columns.label is not None and label in MISSING:
+            errors.add(line, f"the label is missing: {label}", "remove the row or write its label")
         else:
             found.texts.append(text)
             found.labels.append(label)

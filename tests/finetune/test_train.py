@@ -65,6 +65,24 @@ def test_transformers_loads_the_model_and_says_the_same(trained: Path, capsys: p
     assert list(line["probabilities"].values()) == pytest.approx(expected, abs=1e-5)
 
 
+def test_transformers_pipeline_answers_like_predict(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Alone and in a batch, with special characters, and with a text that is cut."""
+    from transformers import pipeline
+
+    texts = ["a film was dull", "the story [SEP] was very good", "not great", "very " * 200 + "good"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
+    assert cli.main(["predict", "sentiment", str(tmp_path / "texts.txt"), "--runs", str(trained)]) == 0
+    ours = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    theirs = pipeline("text-classification", str(run_of(trained).model), device="cpu")
+    for size in (1, 4):
+        for found, line in zip(theirs(texts, truncation=True, batch_size=size, top_k=None), ours):
+            scores = {each["label"]: each["score"] for each in found}
+            assert scores == pytest.approx(line["probabilities"], abs=1e-5)
+            assert max(scores, key=lambda label: scores[label]) == line["label"]
+
+
 def test_predict_reads_stdin_in_order(
     trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +115,7 @@ def test_a_model_that_is_saved_otherwise_than_it_was_trained_is_an_error(
     small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def spoil(self: TextClassificationTask, model: Any) -> None:
-        model.classifier.weight.data.mul_(1.1)
+        model.classifier.weight.data.mul_(-3)
 
     monkeypatch.setattr(TextClassificationTask, "finish", spoil)
     assert cli.main(["train", "sentiment", *small, "trainer.max_epochs=3", "--runs", str(tmp_path)]) == 2

@@ -16,7 +16,7 @@ from seqeval.metrics.v1 import classification_report
 from seqeval.scheme import IOB2
 
 from app.data.tags.schemes import OUTSIDE
-from app.finetune.metrics.classes import confusion, per_class
+from app.finetune.metrics.classes import accuracy, averages, confusion, per_class
 
 Tags = Sequence[Sequence[str]]
 AVERAGES = ("micro", "macro", "weighted")
@@ -98,10 +98,10 @@ def _token_rows(truth: Tags, answers: Tags) -> list[Row]:
     true, answered = (np.array([place[tag] for tag in side]) for side in (flat_truth, flat_answers))
     counts, table = confusion(true, answered, len(names)), per_class(true, answered, len(names))
     support = counts.sum(1)
-    accuracy = np.full(3, np.trace(counts) / counts.sum())
-    averages = (accuracy, table.mean(0), np.average(table, axis=0, weights=support))
+    mean = averages(counts, table)
+    whole = zip(AVERAGES, (np.full(3, accuracy(counts)), mean["macro"], mean["weighted"]))
     rows = [_row(name, scores, n) for name, scores, n in zip(names, table, support)]
-    return rows + [_row(name, scores, len(flat_truth)) for name, scores in zip(AVERAGES, averages)]
+    return rows + [_row(name, scores, len(flat_truth)) for name, scores in whole]
 
 
 def _row(name: str, scores: Sequence[float], support: int) -> Row:

@@ -36,8 +36,8 @@ def score_classes(
     table = metrics.per_class(truth, answers, len(classes))
     values = {
         "loss": mean_loss(predictions),
-        "accuracy": float(np.trace(counts) / counts.sum()),
-        "macro_f1": float(table[:, 2].mean()),
+        "accuracy": metrics.accuracy(counts),
+        "macro_f1": float(metrics.averages(counts, table)["macro"][2]),
     }
     return Scores(values, metrics.tables(counts, table, classes))
 

@@ -81,6 +81,8 @@ class EncoderTask(Task[E]):
         self.finish(plain)
         plain.save_pretrained(folder, safe_serialization=True)
         forget_call_state(self.tokenizer.backend_tokenizer)
+        if not self.answers_each_token:
+            self.tokenizer.model_max_length = self.length  # so that transformers' truncation cuts a text here, too
         self.tokenizer.save_pretrained(folder)
 
     def attention_flops(self, model: nn.Module, batch: Batch) -> float:

@@ -121,7 +121,7 @@ def test_a_classifier_that_is_given_numbers_names_this_task(
 
 def test_whole_numbers_may_be_classes(tmp_path: Path) -> None:
     (tmp_path / "stars.tsv").write_text("fine\t10\nbad\t2\nso\t1.0\n", encoding="utf-8")
-    assert class_names(str(tmp_path / "stars.tsv"), Columns()) == ["2", "10", "1.0"]
+    assert class_names(str(tmp_path / "stars.tsv"), Columns()) == ["1", "2", "10"]
 
 
 def test_the_saved_head_carries_the_scale(run: Run) -> None:

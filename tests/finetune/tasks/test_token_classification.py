@@ -97,6 +97,18 @@ def test_a_sentence_of_many_windows_comes_back_whole(
     assert sum(answer == true for answer, true in zip(tags, truth.tags)) >= 0.9 * len(truth.tags) == 0.9 * len(tags)
 
 
+def test_transformers_pipeline_gives_the_tags_of_predict(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import pipeline
+
+    texts = ["a film was very good", "the story was not great", "the film was dull"]
+    (tmp_path / "some.txt").write_text("\n".join(texts) + "\n")
+    lines = predict(run, str(tmp_path / "some.txt"), capsys)
+    theirs = pipeline("token-classification", str(run.model), device="cpu", ignore_labels=[])
+    assert [line["tags"] for line in lines] == [[token["entity"] for token in found] for found in theirs(texts)]
+
+
 def test_words_come_from_stdin(run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a story was dull\n")))
     assert cli.main(["predict", str(run.path)]) == 0
