@@ -14,7 +14,7 @@ from app.doctor.torch_probe import StepMissingError, TorchProbe
 from app.host.checks.check import Answer, failed, skipped
 from app.host.explain import explain
 from app.host.probe.machine import ROOT
-from app.host.variants import VARIANTS, Variant
+from app.host.variants import VARIANTS, Variant, code_for
 from app.host.world import World
 
 REINSTALL = "put the locked packages back: `invoke clean`, then `invoke up`"  # a fix of many checks
@@ -61,25 +61,7 @@ class DoctorContext:
     def device(self) -> str:
         """Return the device that the checks work on: the first GPU that torch has code for, else the CPU."""
         archs = self.probe.build().archs
-        return next((f"cuda:{g.index}" for g in self.probe.gpus() if runs_on(archs, g.capability)), "cpu")
-
-
-def runs_on(archs: tuple[str, ...], capability: tuple[int, int]) -> bool:
-    """Return whether code for these architectures runs on a GPU of this compute capability.
-
-    `sm_86` is machine code: it runs on the same major number and the same or a higher minor. `compute_86` is PTX, which
-    the driver compiles for the same or any higher capability (CUDA C++ Programming Guide, "Application Compatibility").
-    """
-    for arch in archs:
-        kind, _, digits = arch.rstrip("a").partition("_")
-        if not digits.isdigit():
-            continue
-        major, minor = int(digits[:-1]), int(digits[-1])
-        if kind == "sm" and major == capability[0] and minor <= capability[1]:
-            return True
-        if kind == "compute" and (major, minor) <= capability:
-            return True
-    return False
+        return next((f"cuda:{g.index}" for g in self.probe.gpus() if code_for(archs, g.capability)), "cpu")
 
 
 CheckFunction = Callable[[DoctorContext], Answer]

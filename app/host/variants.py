@@ -25,6 +25,7 @@ Capability = tuple[int, int]  # CUDA compute capability, (major, minor)
 # cannot compile code for newer cards.
 _CU117_ARCHS = ("sm_37", "sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86")
 _CU118_ARCHS = (*_CU117_ARCHS, "sm_90")
+_ARCH = re.compile(r"(?P<kind>sm|compute)_(?P<major>\d+)(?P<minor>\d)a?")  # sm_86, compute_90, sm_90a
 
 
 def parse_version(text: str) -> Version:
@@ -98,19 +99,28 @@ class Variant:
         return f"docker/locks/torch-{self.name}.txt"
 
     def kernel_for(self, capability: Capability) -> str | None:
-        """Return the architecture whose compiled code this card runs, or None if there is none.
-
-        A cubin runs on cards of the same major and the same or a higher minor capability (Ada compatibility guide);
-        without PTX, none runs on another major.
-        """
-        fitting = [a for a in self.archs if _arch(a)[0] == capability[0] and _arch(a)[1] <= capability[1]]
-        return max(fitting, key=_arch) if fitting else None
+        """Return the architecture whose code this card runs, or None if there is none."""
+        return code_for(self.archs, capability)
 
 
-def _arch(name: str) -> Capability:
-    """`sm_86` -> (8, 6)."""
-    digits = name.removeprefix("sm_")
-    return int(digits[:-1]), int(digits[-1])
+def code_for(archs: Iterable[str], capability: Capability) -> str | None:
+    """Return the architecture in `archs` whose code a card of this compute capability runs, or None.
+
+    `sm_86` is machine code (a cubin), which runs on cards of the same major and the same or a higher minor capability.
+    `compute_86` is PTX, which the driver compiles for the same and every higher capability. Machine code comes first,
+    then the highest number. Names of another form are ignored.
+    Source: CUDA C++ Programming Guide, "Application Compatibility"; Ada compatibility guide.
+    """
+    found = []
+    for arch in archs:
+        match = _ARCH.fullmatch(arch)
+        if match is None:
+            continue
+        target = int(match["major"]), int(match["minor"])
+        is_machine_code = match["kind"] == "sm"
+        if target <= capability and (target[0] == capability[0] or not is_machine_code):
+            found.append((is_machine_code, target, arch))
+    return max(found)[2] if found else None
 
 
 VARIANTS: dict[str, Variant] = {

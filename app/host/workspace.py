@@ -110,7 +110,7 @@ class InsideWorkspace:
 def open_workspace(
     request: Request, runner: Runner, world: World | None = None, root: Path = ROOT, preflight: bool = False
 ) -> Workspace:
-    """Look at the machine, choose a plan and return its workspace; print warnings, make and start nothing.
+    """Detect the machine, choose a plan and return its workspace; print warnings, make and start nothing.
 
     If `preflight`, print what `invoke doctor` would warn of as well.
 

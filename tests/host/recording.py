@@ -16,7 +16,7 @@ class RecordingRunner(Runner):
         super().__init__(dry=dry, root=root)
         self.react = react
         self.commands: list[Command] = []
-        self.said = ""
+        self.output = ""
 
     @property
     def lines(self) -> list[str]:
@@ -27,4 +27,4 @@ class RecordingRunner(Runner):
         return self.react(command)
 
     def observe(self, command: Command) -> tuple[int, str]:
-        return self.run(command), self.said
+        return self.run(command), self.output

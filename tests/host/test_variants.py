@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.errors import HostError
-from app.host.variants import VARIANTS, parse_version, variant, variant_for
+from app.host.variants import VARIANTS, code_for, parse_version, variant, variant_for
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,23 @@ def test_the_code_that_a_card_runs(capability: tuple[int, int], cu117: str | Non
     assert VARIANTS["cu117"].kernel_for(capability) == cu117
     assert VARIANTS["cu118"].kernel_for(capability) == cu118
     assert VARIANTS["cpu"].kernel_for(capability) is None
+
+
+@pytest.mark.parametrize(
+    ("archs", "capability", "code"),
+    [
+        (("sm_80", "compute_90"), (12, 0), "compute_90"),
+        (("sm_80", "compute_90"), (8, 6), "sm_80"),
+        (("compute_90",), (8, 9), None),
+        (("sm_90a", "sm_120"), (12, 1), "sm_120"),
+        (("sm_80", "sm_86", "compute_86"), (8, 9), "sm_86"),
+        (("sm_80", "gfx90a", "sm_"), (8, 0), "sm_80"),
+    ],
+)
+def test_ptx_runs_on_newer_cards_and_machine_code_is_preferred(
+    archs: tuple[str, ...], capability: tuple[int, int], code: str | None
+) -> None:
+    assert code_for(archs, capability) == code
 
 
 def test_the_variant_must_run_every_card() -> None:

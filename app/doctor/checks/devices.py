@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from app.doctor.context import REINSTALL, DoctorContext, catch_errors, runs_on
+from app.doctor.context import REINSTALL, DoctorContext, catch_errors
 from app.hardware.cpu import bf16_instructions, cpu_flags
 from app.hardware.nvml import NvmlError, PynvmlMissingError
 from app.host.checks.check import Answer, check, failed, passed, skipped, warned
+from app.host.variants import code_for
 
 GIB = 2**30
 NO_GPU = "no GPU here"
@@ -19,7 +20,7 @@ def architectures(context: DoctorContext) -> Answer:
     cards = context.probe.gpus()
     if not cards:
         return skipped(NO_GPU)
-    without = [f"{c.index} {c.name} ({c.architecture})" for c in cards if not runs_on(build.archs, c.capability)]
+    without = [f"{c.index} {c.name} ({c.architecture})" for c in cards if not code_for(build.archs, c.capability)]
     if without:
         return failed(
             f"no code for {', '.join(without)} in {' '.join(build.archs)}",

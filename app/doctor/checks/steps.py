@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from app.doctor.checks.libraries import library_paths
-from app.doctor.context import REINSTALL, DoctorContext, catch_errors, runs_on
+from app.doctor.context import REINSTALL, DoctorContext, catch_errors
 from app.doctor.nvidia import cuda_release
 from app.hardware.cpu import cpu_name, usable_cores
 from app.hardware.nvml import NvmlError
 from app.host.checks.check import Answer, check, failed, passed, skipped, warned
 from app.host.probe.gpus import kernel_driver
-from app.host.variants import TORCH, VARIANTS, Variant
+from app.host.variants import TORCH, VARIANTS, Variant, code_for
 
 SIZE = 512  # of the square matrices that steps 7 to 9 multiply: milliseconds on a CPU
 TOLERANCE = 1e-4  # of float32 for sums of 512 products; TF32, off by default for matmul, would give 1e-3
@@ -148,7 +148,7 @@ def device(context: DoctorContext) -> Answer:
     if not cards:
         return passed("cpu")
     build = context.probe.build()
-    without = [c for c in cards if not runs_on(build.archs, c.capability)]
+    without = [c for c in cards if not code_for(build.archs, c.capability)]
     if len(without) == len(cards):
         have = ", ".join(f"{c.name} ({c.architecture})" for c in cards)
         return failed(

@@ -7,40 +7,12 @@ from dataclasses import replace
 import pytest
 
 from app.doctor.checks import devices
-from app.doctor.context import DoctorContext, runs_on
+from app.doctor.context import DoctorContext
 from app.doctor.nvidia import cuda_release
 from app.hardware.nvml import DriverInfo, NvmlError, PynvmlMissingError
-from app.host.variants import VARIANTS
 from tests.doctor.fake_context import CU117, CU118, GIB, H100, L4, RTX5090, FakeNvidia, FakeProbe, context
 
 TWO = (L4, replace(L4, index=1))
-
-
-def test_capability_rule_is_that_of_the_variants() -> None:
-    """app.host has the same rule for wheels that are not installed yet."""
-    for variant in VARIANTS.values():
-        for capability in [
-            (3, 5),
-            (3, 7),
-            (5, 2),
-            (6, 1),
-            (7, 0),
-            (7, 5),
-            (8, 0),
-            (8, 6),
-            (8, 9),
-            (9, 0),
-            (10, 0),
-            (12, 0),
-        ]:
-            assert runs_on(variant.archs, capability) == (variant.kernel_for(capability) is not None)
-
-
-def test_ptx_runs_on_newer_cards() -> None:
-    assert runs_on(("sm_80", "compute_90"), (12, 0))
-    assert runs_on(("sm_80", "compute_90"), (8, 6))
-    assert not runs_on(("compute_90",), (8, 9))
-    assert runs_on(("sm_90a", "sm_120"), (12, 1))
 
 
 @pytest.mark.parametrize(

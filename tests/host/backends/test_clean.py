@@ -103,8 +103,8 @@ def test_one_failure_does_not_keep_the_rest(root: Path) -> None:
     assert not (root / ".venv").exists()
 
 
-def test_a_folder_that_stays_is_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where a container's root wrote into it."""
+def test_a_folder_that_could_not_be_removed_is_reported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example because root wrote into it in a container."""
     world = FakeWorld()
     what = removal(world, detect(world), root, runs=False, cache=False, images=False)
     whole = shutil.rmtree

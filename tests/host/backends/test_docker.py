@@ -177,11 +177,11 @@ def test_a_failed_build_starts_nothing(root: Path) -> None:
 
 def test_a_failed_start_is_explained_where_its_message_is_known(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made, runner = workspace(root, image(digest()), react=lambda command: 1)
-    runner.said = 'Error response from daemon: could not select device driver "" with capabilities: [[gpu]]\n'
+    runner.output = 'Error response from daemon: could not select device driver "" with capabilities: [[gpu]]\n'
     with pytest.raises(HostError, match="the container did not start"):
         made.ensure()
     assert "nvidia-ctk" in capsys.readouterr().err
-    runner.said = "something never seen before\n"
+    runner.output = "something never seen before\n"
     with pytest.raises(HostError, match="invoke doctor --explain"):
         made.ensure()
 

@@ -1,4 +1,4 @@
-"""The lock that keeps two invocations apart; that it does is tested where the environment is made."""
+"""The lock's error; test_native.py tests that it keeps two invocations apart."""
 
 from __future__ import annotations
 
