@@ -32,8 +32,8 @@ def check_causal(model: nn.Module, context: int | None) -> None:
     first = torch.arange(length) % rows
     second = torch.cat([first[:kept], (first[kept:] + 1) % rows])
     with _probing(model):
-        before, after = (network(input_ids=ids[None], use_cache=False).logits[0].float() for ids in (first, second))
-    change = (after - before).abs()
+        logits = [network(input_ids=ids[None], use_cache=False).logits[0].float() for ids in (first, second)]
+    change: Tensor = (logits[1] - logits[0]).abs()
     if not kept or rows < 2:
         return
     if bool(change[:kept].max() > 1e-5 * change[kept:].max()):

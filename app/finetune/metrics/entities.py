@@ -100,7 +100,7 @@ def _token_rows(truth: Tags, answers: Tags) -> list[Row]:
     counts = confusion(np.array([place[t] for t in flat_truth]), np.array([place[t] for t in flat_answers]), len(names))
     table, support = per_class(counts), counts.sum(1)
     mean = averages(counts)
-    whole = zip(AVERAGES, (np.full(3, accuracy(counts)), mean["macro"], mean["weighted"]))
+    whole = zip(AVERAGES, ([accuracy(counts)] * 3, mean["macro"].tolist(), mean["weighted"].tolist()))
     rows = [_row(name, scores, n) for name, scores, n in zip(names, table, support)]
     return rows + [_row(name, scores, len(flat_truth)) for name, scores in whole]
 

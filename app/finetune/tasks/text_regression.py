@@ -56,7 +56,7 @@ class TextRegressionTask(TextTask[TextRegression]):
             what = f"every row has the label {self.shift:g}"
             raise DataError(Problem(what, "training needs labels that differ", self.recipe.data.train))
         model, kept = pretrained.build_text_regressor(self.recipe.model)
-        head = last_layer(model)
+        head: Any = last_layer(model)
         if head.bias is None:  # GPT-2's: nothing there could hold a shift
             self.shift = 0.0
         if kept:  # it answers on the scale of the labels that it learned: `finish` the other way round

@@ -51,7 +51,8 @@ def test_what_changes_the_ids_changes_the_key(
     folder = small_bert(tmp_path / "bert")
 
     def ids() -> list[int]:
-        return encode_texts(str(tmp_path / "a.tsv"), Columns(), load_tokenizer(folder), 6, ["x"]).ids[0].tolist()
+        encoded = encode_texts(str(tmp_path / "a.tsv"), Columns(), load_tokenizer(folder), 6, ["x"])
+        return list(encoded.ids[0].tolist())
 
     def expected() -> list[int]:
         return list(load_tokenizer(folder)(text, truncation=True, max_length=6)["input_ids"])
