@@ -29,10 +29,12 @@ def check_causal(model: nn.Module, context: int | None) -> None:
     config, rows = network.config, _rows(model)
     length = min(LENGTH, context or LENGTH)
     kept = length // 2
-    first = torch.arange(length) % rows
-    second = torch.cat([first[:kept], (first[kept:] + 1) % rows])
+    first: Tensor = torch.remainder(torch.arange(length), rows)
+    second = torch.cat([first[:kept], torch.remainder(first[kept:] + 1, rows)])
     with _probing(model):
-        logits = [network(input_ids=ids[None], use_cache=False).logits[0].float() for ids in (first, second)]
+        logits: list[Tensor] = [
+            network(input_ids=ids[None], use_cache=False).logits[0].float() for ids in (first, second)
+        ]
     change: Tensor = (logits[1] - logits[0]).abs()
     if not kept or rows < 2:
         return
