@@ -75,6 +75,23 @@ def check_padding(model: nn.Module, tokenizer: Any, context: int | None, each_to
             raise ModelError(Problem(what, "choose a model of another kind, a BERT or RoBERTa for example"))
 
 
+def check_length(model: nn.Module, length: int) -> None:
+    """Raise ModelError if a model cannot read `length` tokens.
+
+    Some number their positions from the padding id, so they have fewer than the rows of their table.
+    """
+    network: Any = model
+    tokens = torch.full((1, length), _rows(model) - 1)
+    try:
+        with _probing(model):
+            network(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+    except ModelError as error:
+        if not isinstance(error.__cause__, IndexError):  # another reason than the table of positions
+            return
+        what = f"a {network.config.model_type} model cannot read the {length} tokens that its configuration promises"
+        raise ModelError(Problem(what, f"say data.max_length={max(1, length - 8)}")) from error
+
+
 def check_ids(config: Any, largest: int) -> None:
     """Raise ModelError if a model's embedding table has no row for token id `largest`, the largest of a tokenizer.
 

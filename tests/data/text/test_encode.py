@@ -26,6 +26,16 @@ def test_a_second_run_uses_the_arrays_of_the_first(tmp_path: Path, monkeypatch: 
         assert len(list((tmp_path / "cache" / "encoded").iterdir())) == len(files)
 
 
+def test_an_error_does_not_repeat_a_whole_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKSPACE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "a.tsv").write_text("good film\t" + "word " * 9999 + "\n")
+    tokenizer = load_tokenizer(small_bert(tmp_path / "bert"))
+    for classes in (["x", "y"], None):
+        with pytest.raises(DataError) as caught:
+            encode_texts(str(tmp_path / "a.tsv"), Columns(), tokenizer, 16, classes)
+        assert len(str(caught.value)) < 500
+
+
 def test_a_label_of_too_many_digits_for_an_int_is_a_name(tmp_path: Path) -> None:
     long = "9" * 5000
     (tmp_path / "a.tsv").write_text(f"good film\t{long}\nbad film\t1\n")
