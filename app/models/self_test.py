@@ -29,11 +29,13 @@ def check_causal(model: nn.Module, context: int | None) -> None:
     config, rows = network.config, _rows(model)
     length = min(LENGTH, context or LENGTH)
     kept = length // 2
-    first: Tensor = torch.arange(length).remainder(rows)
-    second = torch.cat([first[:kept], (first[kept:] + 1) % rows])
+    first: Tensor = torch.remainder(torch.arange(length), rows)
+    second = torch.cat([first[:kept], torch.remainder(first[kept:] + 1, rows)])
     with _probing(model):
-        before, after = (network(input_ids=ids[None], use_cache=False).logits[0].float() for ids in (first, second))
-    change = (after - before).abs()
+        logits: list[Tensor] = [
+            network(input_ids=ids[None], use_cache=False).logits[0].float() for ids in (first, second)
+        ]
+    change: Tensor = (logits[1] - logits[0]).abs()
     if not kept or rows < 2:
         return
     if bool(change[:kept].max() > 1e-5 * change[kept:].max()):
@@ -71,6 +73,23 @@ def check_padding(model: nn.Module, tokenizer: Any, context: int | None, each_to
                 f"the logits differ by {off:.2g}"
             )
             raise ModelError(Problem(what, "choose a model of another kind, a BERT or RoBERTa for example"))
+
+
+def check_length(model: nn.Module, length: int) -> None:
+    """Raise ModelError if a model cannot read `length` tokens.
+
+    Some number their positions from the padding id, so they have fewer than the rows of their table.
+    """
+    network: Any = model
+    tokens = torch.full((1, length), _rows(model) - 1)
+    try:
+        with _probing(model):
+            network(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+    except ModelError as error:
+        if not isinstance(error.__cause__, IndexError):  # another reason than the table of positions
+            return
+        what = f"a {network.config.model_type} model cannot read the {length} tokens that its configuration promises"
+        raise ModelError(Problem(what, f"say data.max_length={max(1, length - 8)}")) from error
 
 
 def check_ids(config: Any, largest: int) -> None:

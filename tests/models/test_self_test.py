@@ -11,7 +11,7 @@ import transformers
 
 from app.errors import ModelError
 from app.models.causal_lm import build_causal_lm, build_config
-from app.models.self_test import check_causal, check_ids, check_padding
+from app.models.self_test import check_causal, check_ids, check_length, check_padding
 from app.schema import CausalLM
 from tests.finetune.small_bert import small_bert
 
@@ -112,6 +112,15 @@ def test_a_model_that_padding_misleads_is_refused(kind: str, each_token: bool, t
 def test_a_model_without_an_attention_mask_is_refused(tokenizer: Any) -> None:
     with pytest.raises(ModelError, match="a fnet model cannot read"):
         check_padding(classifier("fnet"), tokenizer, 32, False)
+
+
+def test_a_model_of_fewer_positions_than_it_promises_is_refused() -> None:
+    """Luke numbers its positions from the padding id, and no list has to know that."""
+    luke = classifier("luke", pad_token_id=1, entity_vocab_size=8, entity_emb_size=8)
+    check_length(luke, 30)
+    with pytest.raises(ModelError, match="a luke model cannot read the 32 tokens"):
+        check_length(luke, 32)
+    check_length(classifier("bert"), 32)
 
 
 def test_a_token_without_a_row_is_named() -> None:

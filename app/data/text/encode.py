@@ -21,7 +21,7 @@ import torch
 from app.data.batch import Batch
 from app.data.cache import cached_arrays
 from app.data.files import Columns, LabelCheck, find_file, read_texts
-from app.data.lines import InputLines
+from app.data.lines import InputLines, shortened
 from app.data.reading import file_digest
 from app.errors import DataError, Problem
 
@@ -179,14 +179,14 @@ def encode_texts(
 def _class_check(classes: Sequence[str]) -> LabelCheck:
     """Return a check that refuses labels that are not classes of the training file."""
     known = frozenset(classes)
-    wrong = f"is not one of {', '.join(classes)}", "correct it, or add such rows to train"
-    return lambda label: None if label in known else (f"label {label!r} {wrong[0]}", wrong[1])
+    wrong = f"is not one of {shortened(', '.join(classes))}", "correct it, or add such rows to train"
+    return lambda label: None if label in known else (f"label {shortened(label)!r} {wrong[0]}", wrong[1])
 
 
 def _number_check(label: str) -> tuple[str, str] | None:
     """Refuse a label that is not a finite number."""
     if math.isnan(_number(label)):
-        return f"label {label!r} is not a number", "write a number, with a point for the decimals"
+        return f"label {shortened(label)!r} is not a number", "write a number, with a point for the decimals"
     return None
 
 

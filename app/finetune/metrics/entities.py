@@ -99,7 +99,7 @@ def _token_rows(truth: Tags, answers: Tags) -> list[Row]:
     counts, table = confusion(true, answered, len(names)), per_class(true, answered, len(names))
     support = counts.sum(1)
     mean = averages(counts, table)
-    whole = zip(AVERAGES, (np.full(3, accuracy(counts)), mean["macro"], mean["weighted"]))
+    whole = zip(AVERAGES, ([accuracy(counts)] * 3, mean["macro"].tolist(), mean["weighted"].tolist()))
     rows = [_row(name, scores, n) for name, scores, n in zip(names, table, support)]
     return rows + [_row(name, scores, len(flat_truth)) for name, scores in whole]
 

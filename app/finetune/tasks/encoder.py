@@ -16,7 +16,7 @@ from app.data.text.vocabulary import forget_call_state
 from app.finetune.tasks.base import Split, Task, flops_of_attention
 from app.models import pretrained
 from app.models.adapters import merge_adapters
-from app.models.self_test import check_ids, check_padding
+from app.models.self_test import check_ids, check_length, check_padding
 from app.models.trimmed_embedding import restore_embeddings, trim_embeddings
 from app.schema import TextClassification, TextRegression, TokenClassification
 
@@ -62,6 +62,8 @@ class EncoderTask(Task[E]):
         """
         config: Any = model.config
         config.pad_token_id = self.tokenizer.pad_token_id
+        if self.length == pretrained.max_positions(config):
+            check_length(model, self.length)
         check_padding(model, self.tokenizer, pretrained.max_positions(config), self.answers_each_token)
         return model
 

@@ -26,6 +26,16 @@ def test_a_second_run_uses_the_arrays_of_the_first(tmp_path: Path, monkeypatch: 
         assert len(list((tmp_path / "cache" / "encoded").iterdir())) == len(files)
 
 
+def test_an_error_does_not_repeat_a_whole_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKSPACE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "a.tsv").write_text("good film\t" + "word " * 9999 + "\n")
+    tokenizer = load_tokenizer(small_bert(tmp_path / "bert"))
+    for classes in (["x", "y"], None):
+        with pytest.raises(DataError) as caught:
+            encode_texts(str(tmp_path / "a.tsv"), Columns(), tokenizer, 16, classes)
+        assert len(str(caught.value)) < 500
+
+
 def test_a_label_of_too_many_digits_for_an_int_is_a_name(tmp_path: Path) -> None:
     long = "9" * 5000
     (tmp_path / "a.tsv").write_text(f"good film\t{long}\nbad film\t1\n")
@@ -51,10 +61,8 @@ def test_what_changes_the_ids_changes_the_key(
     folder = small_bert(tmp_path / "bert")
 
     def ids() -> list[int]:
-        found: list[int] = (
-            encode_texts(str(tmp_path / "a.tsv"), Columns(), load_tokenizer(folder), 6, ["x"]).ids[0].tolist()
-        )
-        return found
+        encoded = encode_texts(str(tmp_path / "a.tsv"), Columns(), load_tokenizer(folder), 6, ["x"])
+        return list(encoded.ids[0].tolist())
 
     def expected() -> list[int]:
         return list(load_tokenizer(folder)(text, truncation=True, max_length=6)["input_ids"])
