@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-COPIED = ("app", "docs", "tests", "pyproject.toml")
+COPIED = ("app", "docs", "tests", "pyproject.toml", "tasks.py")
 BLOCK = re.compile(r"^(?P<intro>[^\n]*)\n\n?```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S)
 EDIT = re.compile(
     r"(?:(?P<create>[Cc]reate)|(?P<append>[Aa]ppend to)|[Ii]n) `(?P<path>[^`]+)`"
