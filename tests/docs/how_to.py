@@ -24,7 +24,6 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-COPIED = ("app", "docs", "tests", "pyproject.toml", "tasks.py")
 BLOCK = re.compile(r"^(?P<intro>[^\n]*)\n\n?```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S)
 EDIT = re.compile(
     r"(?:(?P<create>[Cc]reate)|(?P<append>[Aa]ppend to)|[Ii]n) `(?P<path>[^`]+)`"
@@ -33,12 +32,14 @@ EDIT = re.compile(
 
 
 def copy_of_checkout(folder: Path) -> Path:
-    """Copy the package and its tests into `folder` and return it."""
-    folder.mkdir(parents=True)
-    for name in COPIED:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
+    """Copy what git tracks, and new files that it does not ignore, into `folder` and return it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file() and not name.startswith("benchmarks/results/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     return folder
 

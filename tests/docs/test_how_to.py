@@ -21,6 +21,7 @@ def checkout(tmp_path: Path) -> Path:
     return copy_of_checkout(tmp_path / "checkout")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_recipe_is_added(checkout: Path, tmp_path: Path) -> None:
     model = small_bert(tmp_path / "bert")
@@ -30,6 +31,7 @@ def test_a_recipe_is_added(checkout: Path, tmp_path: Path) -> None:
     assert len(list((checkout / "runs" / "tickets").glob("*/report.md"))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # four processes that import torch
 def test_a_task_and_a_model_are_added(checkout: Path) -> None:
     for page in ("add-a-task.md", "add-a-model.md"):
