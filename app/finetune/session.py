@@ -112,7 +112,8 @@ def prepare(recipe: Recipe, new_run: Callable[[Splits], Run] | None = None) -> S
     splits = read_splits(task)
     rng.seed(recipe.seed)
     model = task.model(splits.train)
-    rng.seed((recipe.seed + rank.rank) % 2**32)  # each process must draw other dropout masks
+    if not rank.is_zero:  # each process must draw other dropout masks
+        rng.seed((recipe.seed + rank.rank) % 2**32)
     fabric = build_fabric(recipe, precision)
     cut = BatchSpec(settings.batch_size, settings.batch_tokens, True, recipe.seed)
     batches = BatchSampler(splits.train.lengths, cut, rank.rank, rank.world_size)
