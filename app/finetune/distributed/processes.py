@@ -7,6 +7,7 @@ machine itself: see launch.py. Everything but gradients goes over gloo, on the C
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,6 +98,8 @@ def process_group(recipe: Recipe) -> Iterator[Rank]:
         what = f"process {here.rank} of {here.world_size} could not meet the others at {meeting}: {first_line(error)}"
         fix = "is the port another job's? torchrun --master-port=N takes another"
         raise RunError(Problem(what, fix)) from error
+    for group in (dist.distributed_c10d._get_default_group(), control):  # type: ignore[no-untyped-call]
+        _keep_for_life(group)
     try:
         _CONTROL[:] = [control]
         yield here
@@ -110,6 +113,15 @@ def process_group(recipe: Recipe) -> Iterator[Rank]:
         STOP.patient = False
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _keep_for_life(group: object) -> None:
+    """Let nothing free a process group before the process ends.
+
+    The last to hold it would be DDP's reducer. Its end runs the group's destructor under the interpreter's lock, and
+    that waits for gloo's thread, which waits for the same lock to free a tensor: the process never ended.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(group))
 
 
 _CONTROL: list[Any] = []  # the gloo group for everything but gradients; empty: the default group
