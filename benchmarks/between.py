@@ -23,14 +23,14 @@ from typing import Any
 
 import yaml
 
-from app.benchmark import machine, noise
+from app.benchmark import machine
 from app.benchmark.figure import Figure, Limit, counted
 from app.benchmark.report.compare import LEAST_DIFFERENCE
-from app.benchmark.report.markdown import noise_sentence, table
+from app.benchmark.report.markdown import table
 from app.benchmark.timer import percentile
 from benchmarks.json_process import run_json
 from benchmarks.peers import first_examples
-from benchmarks.summary import DATA, RESULTS, conditions, figure, file_stem, ratio, shown, write
+from benchmarks.summary import DATA, RESULTS, figure, measure_each, ratio, shown
 
 TURNS = ("old", "new", "old-again")
 # Optimizer steps of a training: seconds of work, and enough records of ten steps for a median.
@@ -223,22 +223,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     for folder in folders.values():
         if not (folder / "app" / "cli").exists() and not (folder / "app" / "cli.py").exists():
             parser.error(f"{folder} is no checkout of this project: it has no app/cli")
-    device = machine.pick_device()
-    command = " ".join(["python -m benchmarks.between", *(sys.argv[1:] if argv is None else argv)])
-    about = conditions(command, device)
-    stem = file_stem(options.out, about["made"], "between")
-    samples = [noise.sample(device, 2.0)]
-    results: dict[str, Any] = {}
-    sections: list[str] = []
-    for recipe in options.recipes:
+
+    def measure(recipe: str) -> tuple[dict[str, Any], str]:
         with tempfile.TemporaryDirectory() as scratch:
-            results[recipe] = compare(workload(recipe, options, Path(scratch)), folders, options.rounds)
-        sections.append(section(recipe, results[recipe]))
-        samples.append(noise.sample(device, 2.0))
-        # Written after every recipe: if the next one fails, this one is kept.
-        write(stem, "Two checkouts compared", {**about, "noise": noise.assess(samples), **results}, sections)
-    print("\n\n".join([noise_sentence(noise.assess(samples)), *sections]))
-    print(f"\n{stem}.json, {stem}.md")
+            result = compare(workload(recipe, options, Path(scratch)), folders, options.rounds)
+        return result, section(recipe, result)
+
+    device = machine.pick_device()
+    measure_each("between", "Two checkouts compared", options.recipes, measure, options.out, device, argv)
 
 
 if __name__ == "__main__":

@@ -21,15 +21,15 @@ from typing import Any
 
 import torch
 
-from app.benchmark import machine, noise
+from app.benchmark import machine
 from app.benchmark.figure import Limit, counted, single
 from app.benchmark.kernels.matmul import float32_mode_restored, matmul_call
-from app.benchmark.report.markdown import noise_sentence, number, table
+from app.benchmark.report.markdown import number, table
 from app.benchmark.timer import clock_for, measure, summarize
 from app.hardware.peaks import Precision
 from benchmarks.json_process import run_json
 from benchmarks.sides import JOBS
-from benchmarks.summary import DATA, RESULTS, ROOT, conditions, figure, file_stem, ratio, shown, write
+from benchmarks.summary import DATA, RESULTS, ROOT, figure, measure_each, ratio, shown
 
 FILES = {
     "sentiment": (DATA / "sst2" / "train.tsv", DATA / "sst2" / "dev.tsv"),
@@ -242,20 +242,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not DATA.is_dir():
         sys.exit(f"the real data sets are not at {DATA}")
     device = machine.pick_device()
-    command = " ".join(["python -m benchmarks.peers", *(sys.argv[1:] if argv is None else argv)])
-    about = conditions(command, device)
-    stem = file_stem(options.out, about["made"], "peers")
-    samples = [noise.sample(device, 2.0)]
-    results: dict[str, Any] = {}
-    sections: list[str] = []
-    for task in options.tasks:
-        results[task], section = run_task(task, options, device)
-        sections.append(section)
-        samples.append(noise.sample(device, 2.0))
-        # Written after every task: if the next one fails, this one is kept.
-        write(stem, "Compared with peers", {**about, "noise": noise.assess(samples), **results}, sections)
-    print("\n\n".join([noise_sentence(noise.assess(samples)), *sections]))
-    print(f"\n{stem}.json, {stem}.md")
+
+    def measure(task: str) -> tuple[dict[str, Any], str]:
+        return run_task(task, options, device)
+
+    measure_each("peers", "Compared with peers", options.tasks, measure, options.out, device, argv)
 
 
 if __name__ == "__main__":

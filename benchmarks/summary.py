@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 
-from app.benchmark import machine
+from app.benchmark import machine, noise
 from app.benchmark.figure import Better, Figure, Limit
 from app.benchmark.report.markdown import noise_sentence, number
 from app.benchmark.results import BENCHMARK_VERSION
@@ -52,6 +53,35 @@ def conditions(command: str, device: torch.device) -> dict[str, Any]:
 def file_stem(folder: Path, made: str, name: str) -> Path:
     """Return the path of a result without its suffix, such as `2026-11-22-0835-peers`; `made` is in ISO 8601."""
     return folder / f"{datetime.fromisoformat(made):%Y-%m-%d-%H%M}-{name}"
+
+
+def measure_each(
+    name: str,
+    title: str,
+    items: Sequence[str],
+    measure: Callable[[str], tuple[dict[str, Any], str]],
+    out: Path,
+    device: torch.device,
+    argv: Sequence[str] | None,
+) -> None:
+    """Measure every item, with a sample of the machine's noise around each, then print and write the results.
+
+    `measure` returns an item's result and its Markdown section. `name` is the module in benchmarks/, `argv` what
+    its `main` was given. The files are written after every item: if the next one fails, the earlier ones are kept.
+    """
+    command = " ".join([f"python -m benchmarks.{name}", *(sys.argv[1:] if argv is None else argv)])
+    about = conditions(command, device)
+    stem = file_stem(out, about["made"], name)
+    samples = [noise.sample(device, 2.0)]
+    results: dict[str, Any] = {}
+    sections: list[str] = []
+    for item in items:
+        results[item], section = measure(item)
+        sections.append(section)
+        samples.append(noise.sample(device, 2.0))
+        write(stem, title, {**about, "noise": noise.assess(samples), **results}, sections)
+    print("\n\n".join([noise_sentence(noise.assess(samples)), *sections]))
+    print(f"\n{stem}.json, {stem}.md")
 
 
 def write(stem: Path, title: str, content: dict[str, Any], sections: Sequence[str]) -> None:
