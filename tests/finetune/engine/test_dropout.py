@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.clip_grad import clip_grad_norm_
 
@@ -118,19 +119,17 @@ def test_steps_are_those_of_plain_torch_with_the_same_generator(kind: str, recip
 @pytest.mark.parametrize("kind", ["text-classification", "gpt2"])
 def test_an_evaluation_between_the_steps_changes_no_weight(kind: str, recipe: Folders, tmp_path: Path) -> None:
     """It draws nothing, and training mode is back after it."""
-    found = []
-    for every in ("1", "100"):
+
+    def trained_weights(every: int) -> dict[str, torch.Tensor]:
         settings = [*recipe(kind), *COMMON, "model.dropout=0.3", f"trainer.eval_every={every}"]
         chosen = load(settings[0], settings[1:])
-        session = prepare(chosen, lambda splits: create_run(chosen, {}, tmp_path))  # noqa: B023
-        loop = session.fit()
-        found.append((loop.position.step, weights(loop.step.model) if every == "100" else None, session))
-    steps = [
-        sorted((s.run.checkpoints).glob("step-*"))[-1] / "tensors.safetensors" for _, _, s in found if s.run is not None
-    ]
-    from safetensors.torch import load_file
+        session = prepare(chosen, lambda splits: create_run(chosen, {}, tmp_path))
+        session.fit()
+        assert session.run is not None
+        newest = sorted(session.run.checkpoints.glob("step-*"))[-1]
+        return load_file(str(newest / "tensors.safetensors"))
 
-    often, once = (load_file(str(path)) for path in steps)
+    often, once = trained_weights(1), trained_weights(100)
     trained = [name for name in once if name.startswith("/weights/")]
     assert trained and all(torch.equal(often[name], once[name]) for name in trained)
 
