@@ -120,14 +120,15 @@ def test_steps_are_those_of_plain_torch_with_the_same_generator(kind: str, recip
 def test_an_evaluation_between_the_steps_changes_no_weight(kind: str, recipe: Folders, tmp_path: Path) -> None:
     """It draws nothing, and training mode is back after it."""
 
-    def trained_weights(every: int) -> dict[str, torch.Tensor]:
+    def trained_weights(every: int) -> dict[str, Tensor]:
         settings = [*recipe(kind), *COMMON, "model.dropout=0.3", f"trainer.eval_every={every}"]
         chosen = load(settings[0], settings[1:])
         session = prepare(chosen, lambda splits: create_run(chosen, {}, tmp_path))
         session.fit()
         assert session.run is not None
         newest = sorted(session.run.checkpoints.glob("step-*"))[-1]
-        return load_file(str(newest / "tensors.safetensors"))
+        tensors: dict[str, Tensor] = load_file(str(newest / "tensors.safetensors"))
+        return tensors
 
     often, once = trained_weights(1), trained_weights(100)
     trained = [name for name in once if name.startswith("/weights/")]
