@@ -6,9 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("WORKSPACE_SHARED", ROOT.parent / "shared"))
+
+# A change is judged by the same examples each time; `HYPOTHESIS_PROFILE=search` draws new ones, to look for faults.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("search", derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
 @pytest.fixture(autouse=True)
