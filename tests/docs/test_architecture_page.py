@@ -38,13 +38,13 @@ class UpToTheStep:
         if event != "call" or self.stack or not is_function:
             return
         path = Path(frame.f_code.co_filename)
+        if frame.f_code.co_name == "step" and path.parts[-3:] == ("torch", "optim", "adamw.py"):
+            self.stack = list(dict.fromkeys(reversed(list(files_of(frame)))))
         if not path.is_relative_to(ROOT / "app"):
             return
         name = str(path.relative_to(ROOT))
         if name not in self.entered:
             self.entered.append(name)
-        if frame.f_code.co_name == "step" and name.startswith("app/finetune/engine/"):
-            self.stack = list(dict.fromkeys(reversed(list(files_of(frame)))))
 
 
 def files_of(frame: FrameType | None) -> Any:

@@ -1,4 +1,4 @@
-"""AdamW's step over the parameters of a model, in every implementation that the device has."""
+"""AdamW's step over the parameters of a model, in every implementation that torch has for the device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from app.benchmark.limits import Limits
 from app.benchmark.results import Kernel
 from app.benchmark.timer import Timing, clock_for, measure
 from app.errors import first_line
-from app.finetune.engine.adam import BlockedAdamW
 
 Size = tuple[int, ...]
 
@@ -30,15 +29,12 @@ def typical_sizes(device: torch.device) -> list[Size]:
 
 
 def measure_adamw(name: str, sizes: Sequence[Size], limits: Limits, budget: Budget, seconds: float) -> list[Kernel]:
-    """Time one AdamW step over parameters of these sizes, the implementations interleaved, within about `seconds`.
-
-    `blocked` is this package's own, which steps a CPU's parameters in blocks; the others are torch's.
-    """
+    """Time one AdamW step over parameters of these sizes, the implementations interleaved, within about `seconds`."""
     name, device = f"optimizer {name}", limits.device
     if not budget.allows(name, seconds):
         return []
     calls: dict[str, Callable[[], object]] = {}
-    for kind in ("foreach", "fused", "for-loop", *(("blocked",) if device.type == "cpu" else ())):
+    for kind in ("foreach", "fused", "for-loop"):
         try:
             calls[kind] = _adamw_step(kind, sizes, device)
         except RuntimeError as error:
@@ -71,9 +67,6 @@ def _adamw_step(kind: str, sizes: Sequence[Size], device: torch.device) -> Calla
     parameters = [torch.nn.Parameter(torch.randn(size, device=device)) for size in sizes]
     for parameter in parameters:
         parameter.grad = torch.randn_like(parameter)
-    if kind == "blocked":
-        adamw: torch.optim.Optimizer = BlockedAdamW(parameters, lr=1e-4)
-    else:
-        adamw = torch.optim.AdamW(parameters, lr=1e-4, foreach=kind == "foreach", fused=kind == "fused")
+    adamw = torch.optim.AdamW(parameters, lr=1e-4, foreach=kind == "foreach", fused=kind == "fused")
     adamw.step()
     return adamw.step

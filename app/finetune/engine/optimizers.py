@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer as TorchOptimizer
 
 from app import schema
-from app.finetune.engine.adam import BlockedAdamW
 
 
 def build_optimizer(model: nn.Module, settings: schema.Optimizer, matrices: Set[str] | None = None) -> TorchOptimizer:
@@ -24,15 +23,8 @@ def build_optimizer(model: nn.Module, settings: schema.Optimizer, matrices: Set[
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
     parameters = [p for group in groups for p in group["params"]]
-    if kind is torch.optim.AdamW and all(_is_plain(p) for p in parameters):
-        return BlockedAdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
     fused = all(p.is_cuda and p.is_floating_point() for p in parameters)
     return kind(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=fused)
-
-
-def _is_plain(parameter: nn.Parameter) -> bool:
-    """Return whether `BlockedAdamW` can update a parameter."""
-    return not parameter.is_cuda and parameter.dtype == torch.float32 and parameter.is_contiguous()
 
 
 def matrix_names(model: nn.Module) -> frozenset[str]:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from app import schema
 from app.config import load
-from app.finetune.engine.adam import BLOCK, BlockedAdamW
 from app.finetune.engine.optimizers import build_optimizer, clip_gradients, learning_rate_factor, parameter_groups
 from app.finetune.session import prepare
 from app.models.trimmed_embedding import TrimmedEmbedding, restore_embeddings, trim_embeddings
@@ -23,35 +22,6 @@ from tests.finetune.small_bert import small_bert
 def small_model() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(7, 300), nn.LayerNorm(300), nn.Tanh(), nn.Linear(300, 300), nn.Linear(300, 1))
-
-
-def updated(kind: type[torch.optim.AdamW], steps: int) -> list[Tensor]:
-    """Parameters after steps with given gradients: those of a training would carry each rounding into the next step."""
-    model = small_model()
-    optimizer = kind(parameter_groups(model, 0.1), lr=1e-2)
-    random = torch.Generator().manual_seed(1)
-    for _ in range(steps):
-        for parameter in model.parameters():
-            parameter.grad = torch.randn(parameter.shape, generator=random)
-        optimizer.step()
-    return [p.detach() for p in model.parameters()]
-
-
-def test_blocked_adamw_is_torchs_adamw() -> None:
-    assert BLOCK < 300 * 300  # so that a parameter of more than one block is among them
-    for ours, theirs in zip(updated(BlockedAdamW, 20), updated(torch.optim.AdamW, 20), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
-
-
-def test_blocked_adamw_goes_on_from_torchs_state() -> None:
-    model = small_model()
-    theirs = torch.optim.AdamW(model.parameters())
-    model(torch.ones(2, 7)).sum().backward()
-    theirs.step()
-    ours = BlockedAdamW(model.parameters())
-    ours.load_state_dict(theirs.state_dict())
-    ours.step()
-    assert {int(state["step"]) for state in ours.state.values()} == {2}
 
 
 def test_only_matrices_decay() -> None:
