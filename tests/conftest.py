@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from app.hardware.cpu import usable_cores
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("WORKSPACE_SHARED", ROOT.parent / "shared"))
+
+# Trainings that a test compares take the same number of threads, whatever else this machine does.
+os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
 
 # A change is judged by the same examples each time; `HYPOTHESIS_PROFILE=search` draws new ones, to look for faults.
 settings.register_profile("fixed", derandomize=True)

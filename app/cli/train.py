@@ -36,7 +36,10 @@ def main(argv: Sequence[str]) -> int:
         arguments.error("name a recipe, or a run with --resume")
 
     from app.config import load
+    from app.hardware.cores import CoreUse
     from app.runs.folder import find_run
+
+    at_start = CoreUse.now()
 
     overrides = options.overrides
     if options.resume:
@@ -59,9 +62,13 @@ def main(argv: Sequence[str]) -> int:
         from app.finetune.distributed.launch import launch
 
         return launch(["train", *argv], processes)
-    from app.finetune.train import resume_run, train_recipe
+    from app.finetune.train import resume_run, train_recipe, use_free_cores
 
-    finished = resume_run(run, overrides) if options.resume else train_recipe(recipe, options.runs)
+    if options.resume:
+        finished = resume_run(run, overrides)
+    else:
+        use_free_cores(recipe, at_start)
+        finished = train_recipe(recipe, options.runs)
     if this_rank().is_zero:
         print(as_json(finished.summary()) if options.json else finished.text())
     return 0

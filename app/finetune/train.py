@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from app.finetune.engine.resume import restart
 from app.finetune.session import Session, prepare
 from app.finetune.tasks import build_task
 from app.finetune.tasks.base import Scores, Splits, Task
+from app.hardware.cores import CoreUse, free_cores
+from app.hardware.cpu import usable_cores
 from app.models.counts import count_parameters
 from app.runs import manifest, records, report
 from app.runs.checkpoints import weights_digest
@@ -76,6 +79,25 @@ def train_recipe(recipe: Recipe, runs: Path) -> Finished:
         assert session.run is not None
         with session.run.in_use() if rank.is_zero else nullcontext():
             return run_to_end(session, None)
+
+
+def use_free_cores(recipe: Recipe, since: CoreUse | None) -> None:
+    """Take fewer threads if other programs have kept cores busy `since` then, and say so.
+
+    `OMP_NUM_THREADS`, which a launcher of several processes also sets, is obeyed instead. The run records the number,
+    and whatever continues or repeats the run takes the recorded one.
+    """
+    on_gpu = recipe.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    if on_gpu or "OMP_NUM_THREADS" in os.environ:
+        return
+    threads, free = torch.get_num_threads(), free_cores(since)
+    if free < threads:
+        print(
+            f"other programs leave {free} of {usable_cores()} cores free: training on {free} instead of {threads} "
+            "threads (OMP_NUM_THREADS sets the number)",
+            file=sys.stderr,
+        )
+        torch.set_num_threads(free)
 
 
 def resume_run(run: Run, overrides: Sequence[str] = ()) -> Finished:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import IO
 
 from app.errors import Problem, RunError
+from app.hardware.cpu import usable_cores
 from app.signals import STOP, Stopped
 
 LINES = 30  # of the output of a failed process; that of rank 0 is shown as it comes
@@ -31,13 +32,12 @@ def launch(argv: Sequence[str], processes: int) -> int:
     Raises RunError with the process that died, after ending the others; Stopped after passing a signal on.
     """
     port = free_port()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     common = {
         "WORLD_SIZE": str(processes),
         "LOCAL_WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores // processes))),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cores() // processes))),
     }
     print(f"one process for each of {processes} devices, meeting at port {port}", file=sys.stderr)
     said: list[IO[bytes] | None] = [None, *(tempfile.TemporaryFile() for _ in range(1, processes))]  # noqa: SIM115
