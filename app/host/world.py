@@ -93,6 +93,13 @@ class World:
         """Return whether a regular file exists there."""
         return os.path.isfile(path)  # noqa: PTH113 - as above
 
+    def open_to_all(self, path: str) -> bool:
+        """Return whether any user may enter a folder, by its mode; True if that is not known."""
+        try:
+            return bool(Path(path).stat().st_mode & 0o001)
+        except OSError:
+            return True
+
     def absolute(self, path: str) -> str:
         """Return the absolute path that a user means: `~` is home, a relative path starts at the working folder."""
         return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - Path keeps `..`

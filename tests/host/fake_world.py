@@ -40,6 +40,7 @@ class FakeWorld(World):
         self.files = dict(files or {})
         self.programs = dict(programs or {})
         self.ran: list[list[str]] = []
+        self.private: set[str] = set()
         self.settings = dict(env or {})
         self._free = free
         self._system = system
@@ -74,6 +75,9 @@ class FakeWorld(World):
 
     def is_file(self, path: str) -> bool:
         return path in self.files
+
+    def open_to_all(self, path: str) -> bool:
+        return path not in self.private
 
     def absolute(self, path: str) -> str:
         return posixpath.normpath(posixpath.join("/work", path))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 from app.host.checks.check import Answer, check, passed, skipped, warned
 from app.host.checks.context import CheckContext
 from app.host.plan.engines import engine_obstacle, plugin_obstacle
@@ -99,4 +102,33 @@ def selinux(context: CheckContext) -> Answer:
     )
 
 
-CHECKS = (docker, socket, engine_kind, buildx, compose, selinux)
+@check("network-disk", needs="a checkout on NFS", source="exports(5): root_squash")
+def network_disk(context: CheckContext) -> Answer:
+    """The engine may mount a checkout that is on NFS, where the server takes root for nobody (root_squash)."""
+    engine = context.host.engine
+    if not isinstance(engine, Engine) or context.plan is None or context.plan.backend != "docker":
+        return skipped("Docker is not used")
+    mount = nfs_mount(context.world.read("/proc/mounts") or "", ROOT)
+    if mount is None:
+        return skipped("the checkout is not on NFS")
+    if engine.rootless:
+        return passed(f"{mount} is on NFS, and the engine is this user")
+    folders = [str(folder) for folder in (ROOT, *ROOT.parents) if folder.is_relative_to(mount)]
+    closed = [folder for folder in folders if not context.world.open_to_all(folder)]
+    if not closed:
+        return passed(f"{mount} is on NFS, and every user may enter the checkout")
+    return warned(
+        f"{closed[-1]} is on NFS and closed to other users: a server that squashes root keeps Docker out",
+        f"`chmod o+x {shlex.join(reversed(closed))}`, a checkout on a local disk, or add `--backend native`",
+    )
+
+
+def nfs_mount(mounts: str, folder: Path) -> str | None:
+    """Return the mount point of the file system that a folder is on if that is NFS, else None. `mounts`: proc(5)."""
+    rows = [row.split() for row in mounts.splitlines() if len(row.split()) > 2]
+    around = [row for row in rows if folder.is_relative_to(row[1].replace("\\040", " "))]
+    nearest = max(around, key=lambda row: len(row[1]), default=None)
+    return nearest[1].replace("\\040", " ") if nearest and nearest[2].startswith("nfs") else None
+
+
+CHECKS = (docker, socket, engine_kind, buildx, compose, selinux, network_disk)

@@ -86,7 +86,6 @@ def choose(host: Host, request: Request) -> Plan:
     if request.backend is not None and request.backend not in BACKENDS:
         raise HostError(Problem(f"there is no back end {request.backend!r}", f"use one of: {', '.join(BACKENDS)}"))
     asked = variant(request.variant) if request.variant else None
-    slim(host.env)  # raises for a value that is neither yes nor no
     if host.inside or request.backend == "inside":
         return _inside(host, request)
 
@@ -101,6 +100,8 @@ def choose(host: Host, request: Request) -> Plan:
         (problems if backend == "docker" else warnings).append(problem)
     if problems:
         raise HostError(*problems)
+    if backend == "docker":
+        slim(host.env)  # raises for a value that is neither yes nor no
 
     engine = host.engine
     gpu_mode, skip_gate = ("direct" if cards else "none"), False

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -252,3 +253,35 @@ def test_it_runs_on_a_bare_python_and_quickly() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("mounts", "fields", "private", "status"),
+    [
+        (f"server:/home {ROOT.parent} nfs4 rw,vers=4.2 0 0\n", {}, True, "warn"),
+        (f"server:/home {ROOT.parent} nfs4 rw,vers=4.2 0 0\n", {}, False, "pass"),
+        (f"server:/home {ROOT.parent} nfs4 rw 0 0\n", {"SecurityOptions": ["name=rootless"]}, True, "pass"),
+        (f"server:/x / nfs rw 0 0\n/dev/sda1 {ROOT} ext4 rw 0 0\n", {}, True, "skip"),
+        ("server:/x /mnt nfs rw 0 0\n/dev/sda1 / ext4 rw 0 0\n", {}, True, "skip"),
+    ],
+)
+def test_a_private_folder_on_nfs_is_named(mounts: str, fields: dict[str, Any], private: bool, status: str) -> None:
+    world = FakeWorld({"docker info": docker_info(**fields)}, {"/proc/mounts": mounts})
+    world.private = {str(ROOT)} if private else set()
+    answer = ask(engine.network_disk, world)
+    assert answer.status == status
+    assert status != "warn" or f"chmod o+x {ROOT}" in answer.fix
+
+
+@pytest.mark.parametrize(
+    ("enforce", "label", "status"),
+    [
+        ("1", "unconfined_u:object_r:user_home_t:s0", "warn"),
+        ("1", "unconfined_u:object_r:container_file_t:s0", "pass"),
+        ("0", "unconfined_u:object_r:user_home_t:s0", "pass"),
+    ],
+)
+def test_selinux_needs_a_label(enforce: str, label: str, status: str) -> None:
+    info = docker_info(SecurityOptions=["name=selinux"])
+    world = FakeWorld({"docker info": info, "stat": label}, {"/sys/fs/selinux/enforce": enforce})
+    assert ask(engine.selinux, world).status == status

@@ -88,3 +88,4 @@ def test_slim_is_a_yes_or_no(value: str, meant: bool) -> None:
 def test_another_value_of_slim_is_refused_before_anything_is_built() -> None:
     with pytest.raises(HostError, match="WORKSPACE_SLIM='maybe' is neither yes nor no"):
         choose(host(env={"WORKSPACE_SLIM": "maybe"}), Request())
+    assert choose(host(env={"WORKSPACE_SLIM": "maybe"}), Request(backend="native")).backend == "native"
