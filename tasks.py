@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COMMON = {
     "backend": "docker, native or inside (default: WORKSPACE_BACKEND, or what this machine has)",
     "variant": "cu118, cu117 or cpu (default: WORKSPACE_VARIANT, or what this machine's GPUs run)",
-    "gpus": "all, none, or numbers as nvidia-smi lists them: 0,2",
+    "gpus": "all, none, or nvidia-smi's numbers or ids: 0,2 (default: CUDA_VISIBLE_DEVICES, or all)",
     "dry": "print the exact commands and run nothing",
 }
 
@@ -280,7 +280,7 @@ def clean(
     from app.host.world import World
 
     world = World()
-    what = removal(world, detect(world), ROOT, runs, cache, images)
+    what = removal(world, detect(world, ask_gpus=False), ROOT, runs, cache, images)
     if not what:
         say("there is nothing to remove")
         return 0

@@ -7,7 +7,7 @@ Tests compare the Dockerfile, compose files, locks and the README with it. To ad
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from app.errors import HostError, Problem
@@ -189,3 +189,14 @@ def variant_for(capabilities: Iterable[Capability]) -> Variant | None:
     required = list(capabilities)
     order = [VARIANTS[GPU_DEFAULT], *(v for v in VARIANTS.values() if v.cuda and v.name != GPU_DEFAULT)]
     return next((v for v in order if all(v.kernel_for(c) for c in required)), None)
+
+
+_YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+
+
+def slim(env: Mapping[str, str]) -> bool:
+    """Return whether WORKSPACE_SLIM asks for NVIDIA's small base. Raises HostError if its value is no yes or no."""
+    value = env.get("WORKSPACE_SLIM", "")
+    if value.strip().lower() not in (*_YES, *_NO):
+        raise HostError(Problem(f"WORKSPACE_SLIM={value!r} is neither yes nor no", "set it to 1 or 0, or unset it"))
+    return value.strip().lower() in _YES

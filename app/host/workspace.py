@@ -118,7 +118,7 @@ def open_workspace(
         HostError: the request cannot be met; the error lists every reason.
     """
     world = world or World()
-    context = CheckContext.of(world, request)
+    context = CheckContext.of(world, request, request.wants_gpus(world.env))
     host, plan = context.host, context.plan
     if plan is None:
         raise HostError(*context.problems)
@@ -155,7 +155,7 @@ def describe(host: Host, plan: Plan) -> list[str]:
         "cdi": " through CDI",
     }.get(plan.gpu_mode, "")
     lines = [
-        f"host      {host.release or host.system}, {host.machine}, {os.cpu_count()} CPUs{memory}",
+        f"host      {host.release or host.system}, {host.machine}, {host.cores:g} CPUs{memory}",
         f"engine    {docker}",
         f"GPUs      {_cards(host, plan)}{how}",
         f"variant   {variant.name} (torch {variant.torch}): {plan.why_variant}",
@@ -168,8 +168,8 @@ def _cards(host: Host, plan: Plan) -> str:
     if not host.gpus.cards:
         return f"none: {host.gpus.reason}"
     cards = [f"{card.index}: {card.name} ({card.sm})" for card in host.gpus.cards]
-    used = [str(card.index) for card in plan.cards]
-    left = "" if len(used) == len(cards) else f"; used: {', '.join(used) or 'none'}"
+    used = plan.visible or ("" if plan.cards else "none")
+    left = f"; used: {used}" if used else ""
     return f"{', '.join(cards)}, driver {host.gpus.driver}{left}"
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import posixpath
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -32,19 +34,22 @@ class FakeWorld(World):
         free: Mapping[str, int] | int | None = 500_000_000_000,
         system: str = "Linux",
         machine: str = "x86_64",
+        cores: int = 16,
     ) -> None:
         self.commands = dict(commands or {})
         self.files = dict(files or {})
         self.programs = dict(programs or {})
         self.ran: list[list[str]] = []
-        self._env = dict(env or {})
+        self.private: set[str] = set()
+        self.settings = dict(env or {})
         self._free = free
         self._system = system
         self._machine = machine
+        self._cores = cores
 
     @property
     def env(self) -> Mapping[str, str]:
-        return self._env
+        return self.settings
 
     def run(self, argv: Sequence[str], timeout: float = 10.0) -> Completed:
         self.ran.append(list(argv))
@@ -68,6 +73,15 @@ class FakeWorld(World):
     def exists(self, path: str) -> bool:
         return path in self.files or any(f.startswith(path.rstrip("/") + "/") for f in self.files)
 
+    def is_file(self, path: str) -> bool:
+        return path in self.files
+
+    def open_to_all(self, path: str) -> bool:
+        return path not in self.private
+
+    def absolute(self, path: str) -> str:
+        return posixpath.normpath(posixpath.join("/work", path))
+
     def glob(self, pattern: str) -> list[str]:
         depth = pattern.count("/")
         return sorted(f for f in self.files if f.count("/") == depth and fnmatch.fnmatch(f, pattern))
@@ -77,6 +91,18 @@ class FakeWorld(World):
             beginnings = [p for p in self._free if path.startswith(p)]
             return self._free[max(beginnings, key=len)] if beginnings else None
         return self._free
+
+    def port_in_use(self, address: str, port: int) -> bool:
+        """Whether a listening socket of the recorded tables has the port of this address: its own or any."""
+        own = "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
+        mapped = f"0000000000000000FFFF0000{own}"
+        tables = [self.files.get(path, "") for path in ("/proc/net/tcp", "/proc/net/tcp6")]
+        taken = re.findall(rf"^ *\d+: ([0-9A-F]+):{port:04X} [0-9A-F:]+ 0A ", "".join(tables), re.M)
+        return any(found in (own, mapped) or not found.strip("0") for found in taken)
+
+    @property
+    def cores(self) -> int:
+        return self._cores
 
     @property
     def system(self) -> str:
@@ -120,6 +146,21 @@ def docker_info(version: str = "26.1.5", **fields: Any) -> str:
     }
     return json.dumps({**info, **fields})
 
+
+# A certificate of nobody: its key was thrown away. Valid until 2126.
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBkTCCATegAwIBAgIUTHrfH0B54Z9KehMlrcrYQRBccx8wCgYIKoZIzj0EAwIw
+HTEbMBkGA1UEAwwSRXhhbXBsZSBDb21wYW55IENBMCAXDTI2MTEyNjAwNTIxMloY
+DzIxMjYxMTAyMDA1MjEyWjAdMRswGQYDVQQDDBJFeGFtcGxlIENvbXBhbnkgQ0Ew
+WTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQzsBmA22WVtIvbbXoMHfsgBs73K+W2
+LnfiTtp9MdMcHcELZ+Iqha8SPYRXgOFiRHFhgIa7pnxUB7bpBbcxE/dqo1MwUTAd
+BgNVHQ4EFgQUfer13pyDJB4J0xZmmLsYqZkT7GswHwYDVR0jBBgwFoAUfer13pyD
+JB4J0xZmmLsYqZkT7GswDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNIADBF
+AiB5Xq+m4aBX25OWfwbMTjA3YT058DUSZxkSC5tT9PxQZAIhAPJjqbycEh51B7HI
+sGSZFZYI6Ln1reCvQX9UY15aQrOQ
+-----END CERTIFICATE-----
+"""
 
 NVIDIA_RUNTIME = {"nvidia": {"path": "nvidia-container-runtime"}, "runc": {"path": "runc"}}  # of `Runtimes`
 CDI_SPEC = """\

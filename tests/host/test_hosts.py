@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -25,12 +25,13 @@ ROOT = Path(__file__).resolve().parents[2]
 class Expect:
     """`plan` is (variant, back end, GPU mode, number of cards), or a part of the reason why there is none.
 
-    `finds` maps a check's name to a part of its result.
+    `finds` maps a check's name to a part of its result, `fixes` to a part of its fix.
     """
 
     verdict: str
     plan: tuple[str, str, str, int] | str
     finds: dict[str, str]
+    fixes: dict[str, str] = field(default_factory=dict)
 
 
 TABLE = {
@@ -74,7 +75,113 @@ TABLE = {
     "docker-denied": Expect("warn", ("cpu", "native", "none", 0), {"socket": "warn: Docker is running but this user"}),
     "docker-down": Expect("warn", ("cpu", "native", "none", 0), {"docker": "warn: Docker is installed but its"}),
     "docker-old": Expect(
-        "warn", ("cpu", "native", "none", 0), {"docker": "older than 23", "buildx": "warn: the buildx"}
+        "warn", ("cpu", "native", "none", 0), {"docker": "older than 23", "buildx": "without its buildx plugin"}
+    ),
+    # a driver whose tool warns, fails, hangs or crashes
+    "smi-inforom": Expect(
+        "warn", ("cu118", "docker", "runtime", 1), {"driver": "warn: nvidia-smi warns: WARNING: infoROM is corrupted"}
+    ),
+    "card-lost": Expect(
+        "fail",
+        "a card has fallen off the bus",
+        {"driver": "bus: Unable to determine the device handle for GPU 0000:0B"},
+    ),
+    "card-lost-row": Expect(
+        "warn", ("cu118", "docker", "runtime", 3), {"driver": "left out: GPU 3 does not answer: GPU is lost"}
+    ),
+    "smi-hangs": Expect("fail", "cannot be killed", {"driver": "nvidia-smi did not answer within 20 s"}),
+    "smi-crashes": Expect("fail", "killed by signal 11", {"driver": "fail: the NVIDIA driver cannot be asked"}),
+    "vfio": Expect("warn", ("cpu", "docker", "none", 0), {"driver": "but its driver lists none"}, {"driver": "vfio"}),
+    "smi-off-path": Expect(
+        "warn", ("cpu", "docker", "none", 0), {"driver": "550.54.15 is loaded but nvidia-smi"}, {"driver": "PATH"}
+    ),
+    "gtx-1080-r580": Expect("pass", ("cu118", "docker", "runtime", 1), {"cards": "keep the driver at branch 580"}),
+    "jetson-orin": Expect("fail", "no CUDA build for Linux on aarch64", {"cards": "fail: PyTorch 2.0 has no CUDA"}),
+    # cards that the user named
+    "visible-index": Expect(
+        "warn", ("cu118", "docker", "runtime", 1), {"request": "CUDA_VISIBLE_DEVICES 2", "cards": "warn: GPU 3"}
+    ),
+    "visible-uuid": Expect("pass", ("cu118", "docker", "runtime", 2), {"request": "CUDA_VISIBLE_DEVICES GPU-3f2c1a05"}),
+    "visible-empty": Expect("pass", ("cpu", "docker", "none", 0), {"request": "CUDA_VISIBLE_DEVICES none"}),
+    "visible-wrong": Expect("fail", "CUDA_VISIBLE_DEVICES=0,7: no GPU 7: there are 0, 1", {"request": "fail"}),
+    "visible-blackwell": Expect("fail", "Blackwell needs PyTorch 2.7", {"cards": "fail: GPU 3"}),
+    "mig": Expect(
+        "warn", ("cu118", "docker", "runtime", 1), {"cards": "split into 2 MIG devices"}, {"cards": "--gpus MIG-c738"}
+    ),
+    "mig-selected": Expect("pass", ("cu118", "docker", "runtime", 1), {"request": "CUDA_VISIBLE_DEVICES MIG-a28ad590"}),
+    "slurm": Expect("warn", ("cu118", "native", "direct", 2), {"memory": "34 GB, the limit of this container or job"}),
+    "container-3gb": Expect(
+        "warn",
+        ("cpu", "native", "none", 0),
+        {"memory": "3.2 GB, the limit of this container or job; the machine has 26"},
+    ),
+    # engines that need other advice
+    "podman-docker": Expect(
+        "warn", ("cpu", "native", "none", 0), {"docker": "warn: `docker` on this machine is Podman"}
+    ),
+    "podman-socket": Expect(
+        "warn",
+        ("cpu", "native", "none", 0),
+        {"docker": "warn: `docker` on this machine is"},
+        {"docker": "unset DOCKER_HOST"},
+    ),
+    "colima": Expect("warn", ("cpu", "docker", "none", 0), {"engine-kind": "pass: Colima", "memory": "pass: 8 GB"}),
+    "colima-down": Expect(
+        "warn", ("cpu", "native", "none", 0), {"docker": "not running"}, {"docker": "`colima start`"}
+    ),
+    "wsl2-desktop": Expect(
+        "pass", ("cu118", "docker", "runtime", 1), {"gpu-toolkit": "pass: Docker Desktop gives the GPU of WSL 2"}
+    ),
+    "wsl2-down": Expect(
+        "warn", ("cu118", "native", "direct", 1), {"docker": "not running"}, {"docker": "WSL integration"}
+    ),
+    "remote-ssh": Expect(
+        "warn",
+        ("cpu", "native", "none", 0),
+        {"docker": "warn: the Docker engine at ssh://build.example runs on another machine"},
+        {"docker": "in a checkout on that machine, or use this machine's engine: `unset DOCKER_HOST`"},
+    ),
+    "remote-context": Expect(
+        "warn", ("cu118", "native", "direct", 1), {"engine-kind": "tcp://10.0.0.7"}, {"docker": "context use default"}
+    ),
+    "plugin-broken": Expect(
+        "warn",
+        ("cpu", "native", "none", 0),
+        {"compose": "is broken: failed to fetch metadata: fork/exec /home/ana", "buildx": "pass: 0.14.0"},
+        {"compose": "`rm '/home/ana/.docker/cli-plugins/docker-compose'`"},
+    ),
+    "plugins-old": Expect(
+        "warn",
+        ("cpu", "native", "none", 0),
+        {"buildx": "0.7.1 is older than 0.10", "compose": "2.2.3 is older than 2.5"},
+    ),
+    "cdi-json": Expect("pass", ("cu118", "docker", "cdi", 1), {"gpu-toolkit": "pass: CDI (/etc/cdi"}),
+    "selinux": Expect(
+        "warn", ("cpu", "docker", "none", 0), {"selinux": "warn: SELinux keeps containers"}, {"selinux": "chcon -R -t"}
+    ),
+    "rootless-no-toolkit": Expect(
+        "warn",
+        ("cu118", "native", "direct", 1),
+        {"gpu-toolkit": "Container Toolkit is not set up"},
+        {"gpu-toolkit": "--config=$HOME/.config/docker/daemon.json"},
+    ),
+    "rootless-down": Expect(
+        "warn", ("cpu", "native", "none", 0), {"docker": "not running"}, {"docker": "`systemctl --user start docker`"}
+    ),
+    "snap-down": Expect(
+        "warn", ("cpu", "native", "none", 0), {"docker": "not running"}, {"docker": "snap start docker"}
+    ),
+    "docker-hangs": Expect("warn", ("cpu", "native", "none", 0), {"docker": "did not answer"}, {"docker": "restart"}),
+    # networks
+    "ca-folder": Expect("fail", "which is a folder, not a file", {"certificates": "fail: WORKSPACE_CA_BUNDLE names"}),
+    "ca-der": Expect(
+        "fail",
+        "holds no certificate in PEM form",
+        {"certificates": "fail"},
+        {"certificates": "openssl x509 -inform der"},
+    ),
+    "company-bare": Expect(
+        "pass", ("cpu", "docker", "none", 0), {"proxy": "pass: HTTPS_PROXY=proxy.example", "ports": "8888-8890, 6006"}
     ),
     # other machines
     "no-gpu": Expect("pass", ("cpu", "docker", "none", 0), {"driver": "skip: no NVIDIA driver"}),
@@ -102,6 +209,8 @@ def test_recorded_host(name: str) -> None:
     assert [r.name for r in results if "check itself broke" in r.detail] == []
     for check, part in expect.finds.items():
         assert part in lines[check]
+    for check, part in expect.fixes.items():
+        assert part in {r.name: r.fix for r in results}[check]
     last = conclusion(context, results)
     if isinstance(expect.plan, str):
         assert context.plan is None
@@ -151,6 +260,7 @@ def test_only_read_only_commands_are_run() -> None:
         ("nvidia-smi",),
         ("sw_vers",),
         ("sysctl",),
+        ("stat",),
     }
     for name in names():
         world = world_of(name)

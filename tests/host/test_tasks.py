@@ -53,11 +53,11 @@ def invoke(machine: Path, *arguments: str, **env: str) -> subprocess.CompletedPr
     return subprocess.run(
         [str(INVOKE), *arguments],
         cwd=ROOT,
-        # An engine elsewhere, so that this machine's disk has no say; wheels of an index, which is not asked first.
+        # An engine on a port, so that this machine's disk has no say; wheels of an index, which is not asked first.
         env={
             **kept,
             "PATH": str(machine),
-            "DOCKER_HOST": "tcp://engine.test:2375",
+            "DOCKER_HOST": "tcp://127.0.0.1:2375",
             "WORKSPACE_VARIANT": "cu117",
             **env,
         },

@@ -19,7 +19,7 @@ import pytest
 from docker import DockerClient
 from docker.errors import DockerException
 
-from app.host.probe.machine import CA_VARIABLES
+from app.host.probe.certificates import CA_VARIABLES
 from tests.images.boxes import LABEL, Boxes
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,7 +21,7 @@ from docker.models.containers import Container
 from app.host.backends.commands import BuildInputs
 from app.host.plan.choose import Request, choose
 from app.host.probe.machine import detect
-from tests.host.fake_world import CDI_SPEC, NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
+from tests.host.fake_world import CDI_SPEC, CERTIFICATE, NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
 from tests.images.conftest import ROOT
 from tests.images.test_layers import layers
 
@@ -179,7 +179,9 @@ def test_a_dev_container_gets_the_cards_too(compose: Compose, tmp_path: Path, cd
     spec.loader.exec_module(initialize)
     engine = docker_info(CDISpecDirs=["/etc/cdi"]) if cdi else docker_info(Runtimes=NVIDIA_RUNTIME)
     answers: dict[str, Answer] = {"docker info": engine, "nvidia-smi": nvidia_smi("NVIDIA L4", driver="535.104.05")}
-    host = detect(FakeWorld(answers, {"/etc/cdi/nvidia.yaml": CDI_SPEC, "/ca.pem": "x"}, {"PIP_CERT": "/ca.pem"}))
+    host = detect(
+        FakeWorld(answers, {"/etc/cdi/nvidia.yaml": CDI_SPEC, "/ca.pem": CERTIFICATE}, {"PIP_CERT": "/ca.pem"})
+    )
     written = initialize.overlay(choose(host, Request()), host, BuildInputs("l0ck", "d1gest"))
     (tmp_path / "host.yaml").write_text(json.dumps(written))
     files = ("-f", "compose.yaml", "-f", str(tmp_path / "host.yaml"))

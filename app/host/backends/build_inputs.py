@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from app.errors import HostError, Problem
+from app.errors import HostError
 from app.host.backends.commands import BuildInputs
 from app.host.backends.lockfiles import lock_hash
+from app.host.plan.obstacles import ca_obstacle
 from app.host.probe.machine import Host
-from app.host.variants import Variant
+from app.host.variants import Variant, slim
 from app.host.world import World
 
 # Without the code in app/: the dev container mounts it, so an edit needs no build.
@@ -28,13 +29,12 @@ def build_inputs(
 ) -> BuildInputs:
     """Return the build inputs of the checkout and the environment; WORKSPACE_BASE_IMAGE overrides `base_image`.
 
-    Raises HostError if a variable names a CA bundle that does not exist.
+    Raises HostError if a variable names a CA bundle that cannot be used.
     """
-    if host.ca_missing:
-        raise HostError(
-            Problem(f"{host.ca_from} names {host.ca_missing}, which is not there", f"correct or unset {host.ca_from}")
-        )
-    options = {argument: world.env[name] for argument, name in _OPTIONS.items() if world.env.get(name)}
+    if problem := ca_obstacle(host):
+        raise HostError(problem)
+    settings = {**world.env, "WORKSPACE_SLIM": "1" if slim(world.env) else ""}  # the Dockerfile takes any text for yes
+    options = {argument: settings[name] for argument, name in _OPTIONS.items() if settings.get(name)}
     if base_image:
         options.setdefault("BASE_IMAGE", base_image)
     lock = lock_hash(root / "docker" / "locks", variant.name, dev=target == "dev")

@@ -6,10 +6,12 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import HostError, Problem
+from app.host.backends.cache import cached
 from app.host.backends.commands import IMAGE, PROJECT, Command
 from app.host.backends.runner import Runner, say
 from app.host.probe.engine import Engine
@@ -44,8 +46,7 @@ def removal(world: World, host: Host, root: Path, runs: bool, cache: bool, image
     folders = [root / name for name in names if (root / name).exists()]
     folders += sorted(root.glob("*.egg-info"))
     if cache:
-        home = Path(world.env.get("WORKSPACE_CACHE") or Path(world.env.get("HOME", "/")) / ".cache" / "gpu-workspace")
-        folders += [home] if home.exists() else []
+        folders += cached(world)
     return Removal(tuple(folders), tuple(_in_docker(world, host, cache, images)))
 
 
@@ -99,7 +100,7 @@ def remove(what: Removal, runner: Runner) -> int:
     for folder in what.folders:
         say(f"$ rm -r {folder}")
         if not runner.dry:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
     left = [] if runner.dry else [str(folder) for folder in what.folders if folder.exists()]
     if left:
         still = f"could not be removed, because not all of it is yours: {', '.join(left)}"
@@ -107,7 +108,15 @@ def remove(what: Removal, runner: Runner) -> int:
     return next(filter(None, codes), 0)
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
 def _size(folder: Path) -> str:
     """Return the size on disk in MB (1e6 bytes), from the blocks in use."""
-    files = (path.lstat() for path in folder.rglob("*"))
+    files = (path.lstat() for path in (folder, *folder.rglob("*")))
     return f"{sum(stat.st_blocks * 512 for stat in files) / 1e6:.0f} MB"

@@ -24,9 +24,9 @@ class CheckContext:
     problems: tuple[Problem, ...] = ()
 
     @staticmethod
-    def of(world: World, request: Request) -> CheckContext:
-        """Return the context of this machine and request; never raises."""
-        host = detect(world)
+    def of(world: World, request: Request, ask_gpus: bool = True) -> CheckContext:
+        """Return the context of this machine and request; never raises. Unless `ask_gpus`, the driver is not asked."""
+        host = detect(world, ask_gpus)
         try:
             return CheckContext(world, host, request, choose(host, request))
         except HostError as error:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from app.host.checks.check import Answer, check, failed, passed, skipped, warned
 from app.host.checks.context import CheckContext
-from app.host.plan.obstacles import card_obstacle, driver_obstacle, platform_obstacle, toolkit_obstacle
+from app.host.plan.cards import select, split_warnings
+from app.host.plan.drivers import card_obstacle, driver_obstacle, driver_warnings
+from app.host.plan.engines import toolkit_obstacle
+from app.host.plan.obstacles import platform_obstacle
 from app.host.probe.engine import Engine, NoEngine
 from app.host.variants import GPU_DEFAULT, VARIANTS, Variant
 
@@ -18,11 +21,11 @@ LAST_BRANCH_BEFORE_TURING = 580
 def driver(context: CheckContext) -> Answer:
     """The driver is installed, answers, and its kernel module is the one that is loaded."""
     gpus = context.host.gpus
+    if not gpus.cards and (obstacle := driver_obstacle(context.host)):
+        return context.answer_to(obstacle)
+    if said := driver_warnings(context.host):
+        return warned("; ".join(w.what for w in said), "; ".join(dict.fromkeys(w.fix for w in said)))
     if not gpus.cards:
-        if obstacle := driver_obstacle(context.host):
-            return context.answer_to(obstacle)
-        if gpus.pci:
-            return warned(gpus.reason, "install NVIDIA's driver (535 or later is a good choice) to use the card")
         return skipped(gpus.reason)
     if gpus.kernel_driver and gpus.driver and not context.host.wsl and gpus.kernel_driver != gpus.driver:
         return warned(
@@ -104,6 +107,8 @@ def cards(context: CheckContext) -> Answer:
         answers = [context.answer_to(o) for o in obstacles]
         worst = failed if any(a.status == "fail" for a in answers) else warned
         return worst("; ".join(dict.fromkeys(a.detail for a in answers)), answers[0].fix)
+    if context.plan and context.plan.cards and (split := split_warnings(select(context.host, context.request.gpus))):
+        return warned("; ".join(s.what for s in split), split[0].fix)
     unknown = [card.name for card in gpus.cards if card.capability is None]
     if unknown:
         return warned(
@@ -135,6 +140,8 @@ def gpu_toolkit(context: CheckContext) -> Answer:
         return skipped(host.engine.absence.value)
     if obstacle := toolkit_obstacle(host, host.gpus.cards):
         return context.answer_to(obstacle)
+    if not host.engine.nvidia_runtime and not host.engine.cdi_all:
+        return passed("Docker Desktop gives the GPU of WSL 2 to containers")
     ways = ["the NVIDIA runtime"] if host.engine.nvidia_runtime else []
     ways += [f"CDI ({', '.join(host.engine.cdi_dirs)})"] if host.engine.cdi_all else []
     return passed(" and ".join(ways))

@@ -12,14 +12,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from app.host.checks import gpu, machine
+from app.host.checks import engine, gpu, machine
 from app.host.checks.check import Check, Result, Table, exit_code, report, run
 from app.host.checks.context import CANNOT_RUN, CheckContext
 from app.host.plan.choose import BACKENDS, Request
 from app.host.variants import VARIANTS
 from app.host.world import World
 
-CHECKS: tuple[Check[CheckContext], ...] = (*machine.CHECKS, *gpu.CHECKS)
+CHECKS: tuple[Check[CheckContext], ...] = (*machine.CHECKS, *engine.CHECKS, *gpu.CHECKS)
 
 
 def examine(context: CheckContext) -> list[Result]:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None, world: World | None = None) -> int:
     parser = argparse.ArgumentParser(prog="doctor", description="check what runs on this host")
     parser.add_argument("--variant", choices=list(VARIANTS), help="check for this variant")
     parser.add_argument("--backend", choices=BACKENDS, help="check for this back end")
-    parser.add_argument("--gpus", help="all, none, or numbers as nvidia-smi lists them: 0,2")
+    parser.add_argument("--gpus", help="all, none, or numbers or ids as nvidia-smi lists them: 0,2")
     parser.add_argument("--json", action="store_true", help="one JSON document for programs")
     parser.add_argument("--strict", action="store_true", help="return exit code 1 for a warning")
     args = parser.parse_args(argv)

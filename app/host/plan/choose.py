@@ -9,18 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.errors import HostError, Problem
-from app.host.plan.obstacles import (
-    card_obstacle,
-    driver_obstacle,
-    engine_obstacle,
-    platform_obstacle,
-    space_obstacle,
-    toolkit_obstacle,
-)
+from app.host.plan.cards import VARIABLE, Choice, select, usable, wanted
+from app.host.plan.drivers import driver_obstacle, driver_warnings
+from app.host.plan.engines import engine_obstacle, toolkit_obstacle
+from app.host.plan.obstacles import ca_obstacle, checkout_obstacle, platform_obstacle, space_obstacle
 from app.host.probe.engine import Engine
 from app.host.probe.gpus import Gpu
 from app.host.probe.machine import Host
-from app.host.variants import VARIANTS, Variant, variant, variant_for
+from app.host.variants import VARIANTS, Variant, slim, variant, variant_for
 
 ASKED = "asked for"  # `Plan.why_variant` if the user named the variant
 BACKENDS = ("docker", "native", "inside")
@@ -28,7 +24,10 @@ BACKENDS = ("docker", "native", "inside")
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for; None leaves the choice open. `gpus` is `all`, `none` or nvidia-smi's indices: `0,2`."""
+    """What the user asked for; None leaves the choice open.
+
+    `gpus` is `all`, `none`, or nvidia-smi's numbers and ids: `0,2`. For `all`, CUDA_VISIBLE_DEVICES chooses if set.
+    """
 
     variant: str | None = None
     backend: str | None = None
@@ -42,6 +41,11 @@ class Request:
             backend or env.get("WORKSPACE_BACKEND") or None,
             gpus or "all",
         )
+
+    def wants_gpus(self, env: Mapping[str, str]) -> bool:
+        """Return whether the cards matter, so that the driver has to be asked for them."""
+        without = self.variant in VARIANTS and VARIANTS[self.variant].cuda is None
+        return not without and wanted(self.gpus, env)[0] != "none"
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,19 @@ def choose(host: Host, request: Request) -> Plan:
     if host.inside or request.backend == "inside":
         return _inside(host, request)
 
-    cards, why_gpus = _cards(host, request, asked, problems, warnings)
+    choice, why_gpus = _cards(host, request, asked, problems, warnings)
+    cards = choice.cards
     chosen, why_variant = _variant(asked, cards)
     backend, why_backend = _backend(host, request, cards, problems, warnings)
+    if backend == "native" and (problem := checkout_obstacle(host)):
+        problems.append(problem)
+    if problem := ca_obstacle(host):
+        # A build refuses to start without them; the native back end uses the system's.
+        (problems if backend == "docker" else warnings).append(problem)
     if problems:
         raise HostError(*problems)
+    if backend == "docker":
+        slim(host.env)  # raises for a value that is neither yes nor no
 
     engine = host.engine
     gpu_mode, skip_gate = ("direct" if cards else "none"), False
@@ -107,8 +119,8 @@ def choose(host: Host, request: Request) -> Plan:
         variant=chosen,
         backend=backend,
         gpu_mode=gpu_mode,
-        cards=tuple(cards),
-        visible=_visible(host, request, cards),
+        cards=cards,
+        visible=_visible(host, request, choice),
         skip_gate=skip_gate,
         why_variant=why_variant,
         why_backend=why_backend,
@@ -142,71 +154,45 @@ def _inside(host: Host, request: Request) -> Plan:
         raise HostError(
             Problem(f"this container is variant {name!r}, not {request.variant!r}", "leave `--variant` out")
         )
-    cards = () if request.gpus == "none" else tuple(_selected(host, request.gpus))
+    choice = select(host, request.gpus)
     return Plan(
         variant=variant(name),
         backend="inside",
-        gpu_mode="direct" if cards else "none",
-        cards=cards,
-        visible=_visible(host, request, cards),
+        gpu_mode="direct" if choice.cards else "none",
+        cards=choice.cards,
+        visible=_visible(host, request, choice),
         why_variant="the variant of this image",
         why_backend="already in the container",
-        why_gpus="none asked for" if request.gpus == "none" else host.gpus.reason,
+        why_gpus=_why_none(host, request) if not choice.cards else "",
     )
 
 
 def _cards(
     host: Host, request: Request, asked: Variant | None, problems: list[Problem], warnings: list[Problem]
-) -> tuple[list[Gpu], str]:
+) -> tuple[Choice, str]:
     """Return the cards to use and, if there are none, why. Appends to `problems` and `warnings`."""
-    if request.gpus == "none":
-        return [], "none asked for"
-    if asked is not None and asked.cuda is None:
-        return [], f"variant {asked.name} has no CUDA"
+    none = Choice((), ())
+    if not request.wants_gpus(host.env):
+        without = asked is not None and asked.cuda is None and request.gpus != "none"
+        return none, f"variant {request.variant} has no CUDA" if without else _why_none(host, request)
     if obstacle := driver_obstacle(host):
         problems.append(obstacle)
-        return [], host.gpus.reason
-    cards = _selected(host, request.gpus)
-    if not cards:
-        if host.gpus.pci:
-            warnings.append(
-                Problem(host.gpus.reason, "install NVIDIA's driver (535 or later is a good choice) to train on the GPU")
-            )
-        return [], host.gpus.reason
-    if obstacle := platform_obstacle(host, cards):
+        return none, host.gpus.reason
+    warnings.extend(driver_warnings(host))
+    choice = select(host, request.gpus)
+    if not choice.cards:
+        return none, host.gpus.reason
+    if obstacle := platform_obstacle(host, choice.cards):
         problems.append(obstacle)
-        return [], ""
-    unfit = {card.index: obstacle for card in cards if (obstacle := card_obstacle(card, asked))}
-    fitting = [card for card in cards if card.index not in unfit]
-    if unfit and (not fitting or request.gpus != "all"):
-        problems.extend(unfit.values())
-        return [], ""
-    warnings.extend(
-        Problem(f"{o.what}; it is left out", "nothing to do, or select cards: `--gpus 0`") for o in unfit.values()
-    )
-    warnings.extend(
-        Problem(
-            f"the compute capability of GPU {card.index}, {card.name}, is not known",
-            "run `app doctor` inside to check whether kernels run on it",
-        )
-        for card in fitting
-        if card.capability is None
-    )
-    return fitting, ""
+        return none, ""
+    return usable(host, choice, asked, problems, warnings), ""
 
 
-def _selected(host: Host, gpus: str) -> list[Gpu]:
-    cards = list(host.gpus.cards)
-    if gpus == "all":
-        return cards
-    indices = [part.strip() for part in gpus.split(",")]
-    by_index = {str(card.index): card for card in cards}
-    missing = [index for index in indices if index not in by_index]
-    if missing:
-        present = f"there are {', '.join(by_index)}" if by_index else f"there is none: {host.gpus.reason}"
-        what = f"no GPU {', '.join(missing)}: {present}"
-        raise HostError(Problem(what, "give `all`, `none` or numbers as nvidia-smi lists them: `0,1`"))
-    return [by_index[index] for index in indices]
+def _why_none(host: Host, request: Request) -> str:
+    text, named_by = wanted(request.gpus, host.env)
+    if text != "none":
+        return host.gpus.reason
+    return f"{VARIABLE} hides every card" if named_by == VARIABLE else "none asked for"
 
 
 def _variant(asked: Variant | None, cards: Sequence[Gpu]) -> tuple[Variant, str]:
@@ -263,9 +249,10 @@ def _gate_refuses(host: Host, chosen: Variant) -> bool:
     )
 
 
-def _visible(host: Host, request: Request, cards: Sequence[Gpu]) -> str | None:
-    if request.gpus == "none":
+def _visible(host: Host, request: Request, choice: Choice) -> str | None:
+    """Return the value for CUDA_VISIBLE_DEVICES: only what the user named, or what is left of all cards."""
+    if wanted(request.gpus, host.env)[0] == "none":
         return ""
-    if len(cards) == len(host.gpus.cards) and request.gpus == "all":
-        return host.env.get("CUDA_VISIBLE_DEVICES")
-    return ",".join(str(card.index) for card in cards) if cards else None
+    if not choice.cards or (not choice.named_by and len(choice.cards) == len(host.gpus.cards)):
+        return None
+    return ",".join(choice.names)

@@ -6,6 +6,7 @@ build of the same release. It also runs without a GPU, so it is the fallback if 
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import ssl
@@ -83,3 +84,5 @@ def fetch_obstacle(address: str, ca_bundle: str | None = None) -> str:
         return "" if error.code == 405 else f"HTTP {error.code}"
     except OSError as error:
         return str(getattr(error, "reason", error))
+    except (ValueError, http.client.HTTPException):  # its text may have the password of the proxy
+        return "the address in HTTPS_PROXY or HTTP_PROXY cannot be read"

@@ -7,12 +7,16 @@ environment read. docker/build/os/network.sh and docker/entrypoint.sh do the sam
 from __future__ import annotations
 
 import os
+import re
+import ssl
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import HostError, Problem
-from app.host.probe.machine import find_ca_bundle
 from app.host.world import World
 
+# The first one that is set wins, for builds, downloads and the native environment alike.
+CA_VARIABLES = ("WORKSPACE_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT")
 # The system's own bundle on Debian, Fedora and openSUSE, and on Alpine and macOS.
 SYSTEM = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -20,6 +24,54 @@ SYSTEM = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
+_CERTIFICATE = re.compile(
+    r"-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----.+?-----END (X509 |TRUSTED )?CERTIFICATE-----", re.S
+)
+
+
+@dataclass(frozen=True)
+class CaBundle:
+    """The extra certificates that `variable` names: an absolute path, and why they cannot be used, else empty.
+
+    All three are empty if no variable is set.
+    """
+
+    variable: str = ""
+    path: str = ""
+    error: str = ""
+
+    @property
+    def usable(self) -> str | None:
+        """The path, or None if there is none or it cannot be used."""
+        return self.path if self.path and not self.error else None
+
+
+def find_ca_bundle(world: World) -> CaBundle:
+    """Return the extra certificates that a build or a download must trust, after opening and parsing them."""
+    for name in CA_VARIABLES:
+        if named := world.env.get(name):
+            path = world.absolute(named)
+            return CaBundle(name, path, _error(world, path))
+    return CaBundle()
+
+
+def _error(world: World, path: str) -> str:
+    """Return why the file is not a bundle of certificates, as the end of a sentence; empty if it is one."""
+    if not world.exists(path):
+        return "does not exist"
+    if not world.is_file(path):
+        return "is a folder, not a file"
+    text = world.read(path)
+    if text is None:
+        return "this user may not read"
+    found = [match[0] for match in _CERTIFICATE.finditer(text)]
+    if not found:
+        return "holds no certificate in PEM form (`-----BEGIN CERTIFICATE-----`)"
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata="\n".join(found))
+    except (ssl.SSLError, ValueError, TypeError):  # TypeError: a certificate that is not ASCII
+        return "holds a certificate that cannot be parsed"
+    return ""
 
 
 def ca_env(world: World, root: Path) -> dict[str, str]:
@@ -27,7 +79,7 @@ def ca_env(world: World, root: Path) -> dict[str, str]:
 
     They name a file that `write_ca_bundle` writes.
     """
-    _, bundle, _ = find_ca_bundle(world)
+    bundle = find_ca_bundle(world).usable
     if bundle is None:
         return {}
     file = bundle if bundle in SYSTEM else str(_joined(root))
@@ -42,7 +94,7 @@ def write_ca_bundle(world: World, root: Path) -> None:
     Raises:
         HostError: if it cannot be written.
     """
-    _, bundle, _ = find_ca_bundle(world)
+    bundle = find_ca_bundle(world).usable
     file = _joined(root)
     if bundle in (None, *SYSTEM, str(file)):  # str(file): an `invoke` that was started by another `invoke`
         return

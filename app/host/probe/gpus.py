@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.host.variants import Capability, parse_version
-from app.host.world import Completed, World
+from app.host.world import TIMED_OUT, Completed, World
 
 # Compute capability by product name, for drivers before R510, whose nvidia-smi has no `compute_cap` field.
 # The first pattern that matches wins, so a longer name comes before a shorter one that it contains.
@@ -34,6 +34,18 @@ _NAMES: tuple[tuple[str, Capability], ...] = (
 
 _FIELDS = ("index", "name", "uuid", "driver_version", "memory.total", "compute_cap")
 _WSL_TOOL = "/usr/lib/wsl/lib/nvidia-smi"  # WSL's folder is not on PATH in every shell
+# Without persistence mode the driver first initialises every card: seconds for eight of them. Beyond this, it hangs.
+_DEADLINE = 20.0
+_SPLITTABLE: tuple[Capability, ...] = ((8, 0), (9, 0))  # cards that can be split into MIG devices, of those that run
+NOT_ASKED = "nvidia-smi was not asked, because no GPU is wanted"
+
+
+@dataclass(frozen=True)
+class MigDevice:
+    """A part of a card that is split: its profile, `1g.5gb`, and the id by which CUDA_VISIBLE_DEVICES names it."""
+
+    profile: str
+    uuid: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,7 @@ class Gpu:
     uuid: str = ""
     memory_mib: int | None = None
     capability: Capability | None = None
+    parts: tuple[MigDevice, ...] = ()
 
     @property
     def sm(self) -> str:
@@ -57,8 +70,10 @@ class Gpus:
     """The cards that the driver lists, or the reason why it lists none.
 
     `kernel_driver` is the version of the loaded kernel module; it may differ from `driver` after an upgrade without a
-    reboot. `pci` lists the NVIDIA display devices on the bus, whether or not a driver is loaded. `error` is the output
-    of an nvidia-smi that failed. `reason` is one sentence, empty if there are cards.
+    reboot. `pci` lists the NVIDIA display devices on the bus, whether or not a driver is loaded. `notes` is what
+    nvidia-smi says besides its rows: warnings, and cards that do not answer. `error` is the output of an nvidia-smi
+    that lists no card; `crashed` if it was killed or hung instead of saying why. `reason` is one sentence, empty if
+    there are cards.
     """
 
     cards: tuple[Gpu, ...] = ()
@@ -66,41 +81,45 @@ class Gpus:
     kernel_driver: str | None = None
     pci: tuple[str, ...] = ()
     tool: str | None = None
+    notes: tuple[str, ...] = ()
     error: str = ""
+    crashed: bool = False
     reason: str = ""
 
 
-def detect_gpus(world: World) -> Gpus:
-    """Return the cards from nvidia-smi, the kernel module's version and the display devices on the bus."""
+def detect_gpus(world: World, ask: bool = True) -> Gpus:
+    """Return the cards from nvidia-smi, the kernel module's version and the display devices on the bus.
+
+    Unless `ask`, nvidia-smi is not run: it takes seconds on some machines, and hangs if a card does.
+    """
     kernel = kernel_driver(world)
     pci = _pci_devices(world)
     tool = world.which("nvidia-smi") or (_WSL_TOOL if world.exists(_WSL_TOOL) else None)
     if tool is None:
-        reason = (
-            f"an NVIDIA card is on the PCI bus ({pci[0]}) but it has no driver: nvidia-smi is not installed"
-            if pci
-            else "no NVIDIA driver: nvidia-smi is not installed"
-        )
-        return Gpus(kernel_driver=kernel, pci=pci, reason=reason)
+        return Gpus(kernel_driver=kernel, pci=pci, reason=_without_tool(kernel, pci))
+    if not ask:
+        return Gpus(kernel_driver=kernel, pci=pci, tool=tool, reason=NOT_ASKED)
     answer = _query(world, tool, _FIELDS)
     fields: Sequence[str] = _FIELDS
     if not answer.ok and "compute_cap" in answer.out + answer.err:
         fields = _FIELDS[:-1]
         answer = _query(world, tool, fields)
-    output = (answer.out + answer.err).strip()
-    if not answer.ok or "No devices were found" in output:
-        first = output.splitlines()[0] if output else f"exit code {answer.code}"
-        return Gpus(kernel_driver=kernel, pci=pci, tool=tool, error=output, reason=f"nvidia-smi reports: {first}")
-    rows = [dict(zip(fields, (cell.strip() for cell in line.split(",")))) for line in answer.out.splitlines() if line]
-    if not rows:
-        return Gpus(kernel_driver=kernel, pci=pci, tool=tool, reason="nvidia-smi lists no card")
-    return Gpus(
-        cards=tuple(_card(row) for row in rows),
-        driver=rows[0].get("driver_version"),
-        kernel_driver=kernel,
-        pci=pci,
-        tool=tool,
-    )
+    rows, notes = _rows(answer, fields)
+    if rows:
+        parts = _parts(world, tool) if any(_capability(row) in _SPLITTABLE for row in rows) else {}
+        return Gpus(
+            cards=tuple(_card(row, parts.get(row["index"], ())) for row in rows),
+            driver=next((row["driver_version"] for row in rows if parse_version(row["driver_version"])), None),
+            kernel_driver=kernel,
+            pci=pci,
+            tool=tool,
+            notes=notes,
+        )
+    ending = [f"nvidia-smi was killed by signal {-answer.code}"] if answer.code < 0 else []
+    error = "\n".join([*notes, *ending]) or (f"exit code {answer.code}" if answer.code else "")
+    crashed = answer.code < 0 or answer.code == TIMED_OUT
+    reason = f"nvidia-smi reports: {error.splitlines()[0]}" if error else "nvidia-smi lists no card"
+    return Gpus(kernel_driver=kernel, pci=pci, tool=tool, error=error, crashed=crashed, reason=reason)
 
 
 def capability_of(name: str) -> Capability | None:
@@ -108,20 +127,66 @@ def capability_of(name: str) -> Capability | None:
     return next((capability for pattern, capability in _NAMES if re.search(pattern, name)), None)
 
 
+def _without_tool(kernel: str | None, pci: Sequence[str]) -> str:
+    if kernel:
+        return f"NVIDIA driver {kernel} is loaded but nvidia-smi, which lists its cards, is not on PATH"
+    if pci:
+        return f"an NVIDIA card is on the PCI bus ({pci[0]}) but it has no driver: nvidia-smi is not installed"
+    return "no NVIDIA driver: nvidia-smi is not installed"
+
+
 def _query(world: World, tool: str, fields: Sequence[str]) -> Completed:
-    # Without persistence mode the driver first initialises every card, which takes seconds with eight cards.
-    return world.run([tool, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"], timeout=30)
+    return world.run([tool, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"], timeout=_DEADLINE)
 
 
-def _card(row: dict[str, str]) -> Gpu:
-    capability = parse_version(row.get("compute_cap", ""))
-    memory = row.get("memory.total", "")
+def _rows(answer: Completed, fields: Sequence[str]) -> tuple[list[dict[str, str]], tuple[str, ...]]:
+    """Return (rows of the cards that answer, what else nvidia-smi says), whatever its exit code.
+
+    Warnings stand among the rows, and some set an exit code: 14 is a corrupted infoROM, with which the card works.
+    """
+    rows, notes = [], []
+    for line in filter(None, map(str.strip, (answer.out + "\n" + answer.err).splitlines())):
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) != len(fields) or not cells[0].isdigit():
+            notes.append(line)
+        elif _answers(cells[1]):
+            rows.append(dict(zip(fields, cells)))
+        else:
+            notes.append(f"GPU {cells[0]} does not answer: {cells[1].strip('[]')}")
+    return rows, tuple(dict.fromkeys(notes))
+
+
+def _answers(name: str) -> bool:
+    """Return whether a card's name is one: for a card that is gone it is `[GPU is lost]` or `[Unknown Error]`."""
+    return bool(name) and not name.startswith("[") and name not in ("ERR!", "N/A", "Unknown Error")
+
+
+def _parts(world: World, tool: str) -> dict[str, tuple[MigDevice, ...]]:
+    """Return the MIG devices of each card, by the card's index: a card that is split is used through them only."""
+    found: dict[str, tuple[MigDevice, ...]] = {}
+    index = ""
+    for line in world.run([tool, "-L"], timeout=_DEADLINE).out.splitlines():
+        if card := re.match(r"GPU (\d+):", line):
+            index = card[1]
+        elif part := re.match(r"\s+MIG (\S+)\s+Device\s+\d+: \(UUID: (MIG-[^)]+)\)", line):
+            found[index] = (*found.get(index, ()), MigDevice(part[1], part[2]))
+    return found
+
+
+def _capability(row: dict[str, str]) -> Capability | None:
+    answered = parse_version(row.get("compute_cap", ""))
+    return (answered[0], answered[1]) if len(answered) == 2 else capability_of(row["name"])
+
+
+def _card(row: dict[str, str], parts: tuple[MigDevice, ...]) -> Gpu:
+    memory = row["memory.total"]
     return Gpu(
-        index=int(row["index"]) if row["index"].isdigit() else 0,
-        name=row.get("name", ""),
-        uuid=row.get("uuid", ""),
+        index=int(row["index"]),
+        name=row["name"],
+        uuid=row["uuid"],
         memory_mib=int(memory) if memory.isdigit() else None,  # unified-memory devices answer [N/A]
-        capability=(capability[0], capability[1]) if len(capability) == 2 else capability_of(row.get("name", "")),
+        capability=_capability(row),
+        parts=parts,
     )
 
 

@@ -65,3 +65,10 @@ def test_a_ca_bundle_that_is_not_there_is_said(root: Path) -> None:
     world = FakeWorld(env={"WORKSPACE_CA_BUNDLE": "/nowhere.pem"})
     with pytest.raises(HostError, match=r"WORKSPACE_CA_BUNDLE names /nowhere\.pem"):
         build_inputs(world, detect(world), root, VARIANTS["cpu"])
+
+
+@pytest.mark.parametrize(("value", "given"), [("1", "1"), ("true", "1"), ("0", None), ("no", None), ("", None)])
+def test_slim_is_given_only_if_it_means_yes(root: Path, value: str, given: str | None) -> None:
+    """The Dockerfile takes any text for yes, `0` too."""
+    world = FakeWorld(env={"WORKSPACE_SLIM": value})
+    assert build_inputs(world, detect(world), root, VARIANTS["cpu"]).options.get("SLIM") == given

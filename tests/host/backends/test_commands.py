@@ -9,7 +9,7 @@ from app.host.backends import commands
 from app.host.backends.commands import BuildInputs, Command, User
 from app.host.plan.choose import Plan, Request, choose
 from app.host.probe.machine import Host, detect
-from tests.host.fake_world import CDI_SPEC, NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
+from tests.host.fake_world import CDI_SPEC, CERTIFICATE, NVIDIA_RUNTIME, Answer, FakeWorld, docker_info, nvidia_smi
 
 SITES = {"PIP_INDEX_URL": "https://u:pw@mirror.example/simple"}
 ME = User(1234, 5678, 65536)
@@ -41,7 +41,7 @@ def test_a_line_is_what_a_user_would_type() -> None:
 
 def test_build_passes_what_the_dockerfile_takes_and_the_certificates_as_a_secret() -> None:
     env = {"SSL_CERT_FILE": "/etc/ca.pem", "https_proxy": "http://u:pw@proxy:3128", "NO_PROXY": "localhost"}
-    plan, host = planned(LAPTOP, env, {"/etc/ca.pem": "x"})
+    plan, host = planned(LAPTOP, env, {"/etc/ca.pem": CERTIFICATE})
     inputs = BuildInputs("l0ck", "d1gest", "abc-dirty", "2024-05-06T07:08:09+00:00", "1714979289", {"SLIM": "1"}, SITES)
     command = commands.build(plan, host, inputs)
     assert command.background == {**SITES, "HTTPS_PROXY": "http://u:pw@proxy:3128", "NO_PROXY": "localhost"}
@@ -94,7 +94,7 @@ def test_a_driver_that_the_image_would_refuse_gets_the_switch() -> None:
 
 
 def test_certificates_come_with_an_overlay_of_their_own() -> None:
-    plan, host = planned(GPU, {"PIP_CERT": "/etc/company.pem"}, {"/etc/company.pem": "x"})
+    plan, host = planned(GPU, {"PIP_CERT": "/etc/company.pem"}, {"/etc/company.pem": CERTIFICATE})
     up = commands.compose_up(plan, host, ME)
     assert up.argv[4:8] == ("--file", "docker/compose.gpu.yaml", "--file", "docker/compose.ca.yaml")
     assert up.env["WORKSPACE_CA_BUNDLE"] == "/etc/company.pem"

@@ -19,7 +19,7 @@ from app.host.probe.certificates import SYSTEM
 from app.host.probe.machine import detect
 from app.host.probe.pythons import PYTHON_BIN, find_python
 from app.host.world import Completed
-from tests.host.fake_world import Answer, FakeWorld, nvidia_smi
+from tests.host.fake_world import CERTIFICATE, Answer, FakeWorld, nvidia_smi
 from tests.host.recording import RecordingRunner
 
 PYTHON_310: Mapping[str, Answer] = {"python3.10": "3.10.13\n"}
@@ -238,14 +238,14 @@ def test_a_python_of_uvs_own_is_found_by_the_uv_beside_this_python() -> None:
 
 def test_uv_gets_what_only_pip_would_read(root: Path) -> None:
     env = {"PIP_INDEX_URL": "https://me:secret@mirror.example/simple", "PIP_CERT": "/ca.pem"}
-    world = FakeWorld({**PYTHON_310, **UV}, files={"/ca.pem": "company", SYSTEM[0]: "system"}, env=env)
+    world = FakeWorld({**PYTHON_310, **UV}, files={"/ca.pem": CERTIFICATE, SYSTEM[0]: "system"}, env=env)
     host = detect(world)
     runner = RecordingRunner(root, makes(root))
     Environment(root, host, choose(host, Request(backend="native")), world, runner).ensure(yes)
     install = runner.commands[1]
     joined = root / ".cache" / "ca.pem"
     assert install.line.startswith(f"SSL_CERT_FILE={joined} REQUESTS_CA_BUNDLE={joined} uv pip install")
-    assert joined.read_text() == "system\ncompany"
+    assert joined.read_text() == f"system\n{CERTIFICATE}"
     assert install.background == {"UV_DEFAULT_INDEX": "https://me:secret@mirror.example/simple"}
 
 

@@ -18,29 +18,29 @@ from app.host.plan import wheels
 from app.host.plan.choose import Request, choose
 from app.host.probe.certificates import SYSTEM, ca_env, write_ca_bundle
 from app.host.probe.machine import detect
-from tests.host.fake_world import FakeWorld
+from tests.host.fake_world import CERTIFICATE, FakeWorld
 
-FILES = {SYSTEM[1]: "system", "/company.pem": "company"}
+FILES = {SYSTEM[1]: "system", "/company.pem": CERTIFICATE}
 
 
 def test_both_bundles_are_in_one_file_that_variables_name(tmp_path: Path) -> None:
     world = FakeWorld(files=FILES, env={"WORKSPACE_CA_BUNDLE": "/company.pem"})
     write_ca_bundle(world, tmp_path)
     joined = tmp_path / ".cache" / "ca.pem"
-    assert joined.read_text() == "system\ncompany"
+    assert joined.read_text() == f"system\n{CERTIFICATE}"
     assert list(joined.parent.iterdir()) == [joined]
     assert ca_env(world, tmp_path) == {"SSL_CERT_FILE": str(joined), "REQUESTS_CA_BUNDLE": str(joined)}
 
 
 def test_a_changed_bundle_is_written_again(tmp_path: Path) -> None:
-    for text in ("company", "company, renewed"):
+    for text in (CERTIFICATE, f"{CERTIFICATE}# renewed\n"):
         write_ca_bundle(FakeWorld(files={**FILES, "/company.pem": text}, env={"PIP_CERT": "/company.pem"}), tmp_path)
         assert (tmp_path / ".cache" / "ca.pem").read_text() == f"system\n{text}"
 
 
 def test_an_invoke_started_by_another_leaves_the_file(tmp_path: Path) -> None:
     joined = str(tmp_path / ".cache" / "ca.pem")
-    world = FakeWorld(files={**FILES, joined: "joined"}, env={"SSL_CERT_FILE": joined, "REQUESTS_CA_BUNDLE": joined})
+    world = FakeWorld(files={**FILES, joined: CERTIFICATE}, env={"SSL_CERT_FILE": joined, "REQUESTS_CA_BUNDLE": joined})
     write_ca_bundle(world, tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert ca_env(world, tmp_path) == {}
@@ -115,3 +115,16 @@ def test_sites_that_the_system_trusts_stay_reachable_with_a_companys_bundle(
     monkeypatch.setattr(wheels, "SYSTEM", (str(theirs), "/nowhere.pem"))
     assert wheels.fetch_obstacle(address, str(company)) == ""
     assert wheels.fetch_obstacle(address, str(theirs)) == ""
+
+
+@pytest.mark.parametrize("proxy", ["http://ana:secret@proxy:port", "http://[ana:secret@proxy", "ana:se/cret@proxy:1"])
+def test_a_proxy_that_cannot_be_read_is_a_sentence_without_its_password(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    said = wheels.fetch_obstacle("https://wheels.invalid/torch.whl")
+    assert said
+    assert "secret" not in said and "cret" not in said

@@ -12,6 +12,7 @@ from app.host.probe.machine import detect
 from app.host.world import TIMED_OUT, Completed
 from tests.host.fake_world import (
     CDI_SPEC,
+    CERTIFICATE,
     DOCKER_DENIED,
     DOCKER_DOWN,
     MISMATCH,
@@ -205,7 +206,7 @@ def test_nvidia_smi_of_wsl_is_found_off_path() -> None:
 
 
 def test_the_ca_bundle_is_the_first_variable_that_is_set() -> None:
-    files = {"/etc/ca.pem": "x", "/etc/other.pem": "y"}
+    files = {"/etc/ca.pem": CERTIFICATE, "/etc/other.pem": CERTIFICATE}
     host = detect(FakeWorld(files=files, env={"SSL_CERT_FILE": "/etc/ca.pem", "PIP_CERT": "/etc/other.pem"}))
     assert (host.ca_bundle, host.ca_from) == ("/etc/ca.pem", "SSL_CERT_FILE")
     gone = detect(FakeWorld(files=files, env={"WORKSPACE_CA_BUNDLE": "/nowhere.pem", "PIP_CERT": "/etc/other.pem"}))
