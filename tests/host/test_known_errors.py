@@ -23,15 +23,11 @@ def test_the_catalogue_knows_a_hundred_errors_at_least() -> None:
 
 
 @pytest.mark.parametrize("path", GROUPS, ids=lambda path: path.stem)
-def test_a_group_is_written_as_this_project_writes_json(path: Path) -> None:
-    """One pattern, one command and one source on a line, so that a change is one line of a diff."""
+def test_a_group_has_nothing_but_entries(path: Path) -> None:
     document = json.loads(path.read_text(encoding="utf-8"))
     assert document.keys() == {"schema", "errors"} and document["schema"] == 1
-    lines = [line.strip().rstrip(",") for line in path.read_text(encoding="utf-8").splitlines()]
     for entry in document["errors"]:
         assert list(entry) == [k for k in ("id", "match", "means", "why", "type", "source", "covers") if k in entry]
-        for values in (entry["match"], entry["type"], entry["source"]):
-            assert all(json.dumps(value, ensure_ascii=False) in lines for value in values), entry["id"]
 
 
 SOURCE = re.compile(r"https://\S+|message of [\w./-]+( [\w.]+)?( and [\w.]+ [\w.]+)?: \S+|\S+ of this project")
