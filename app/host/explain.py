@@ -97,7 +97,7 @@ def strip_prefixes(text: str) -> str:
     lines = []
     for line in text.splitlines():
         end = 0
-        for _ in range(PREFIXES):
+        for _ in range(PREFIXES if line else 0):
             start = TEXT.search(line, end)
             found = PREFIX.match(line, start.start()) if start else None
             if not found:

@@ -79,7 +79,8 @@ def repeated(text: str) -> str:
     return text * (MEGABYTE // len(text))
 
 
-FIRST_PHRASES = sorted({p[0] for known in catalogue() for p in known.patterns if len(p) > 1}, key=len)[:4]
+PAIRED = {pattern[0] for known in catalogue() for pattern in known.patterns if len(pattern) > 1}
+FIRST_PHRASES = sorted(PAIRED, key=lambda phrase: (len(phrase), phrase))[:4]  # the shortest occur most often
 HOSTILE: dict[str, Callable[[], str]] = {
     "one line of letters": lambda: "a" * MEGABYTE,
     "one line of spaces": lambda: " " * MEGABYTE,
