@@ -1,9 +1,10 @@
 """Explain an error message and its fix, for `app doctor explain`, `invoke up` and `app train`.
 
-The catalogue is data: `known_errors.json`, one entry per error. Its patterns are plain phrases of the message. Text and
+The catalogue is data: `known_errors/`, a file for each group. Its patterns are plain phrases of the message. Text and
 phrases are both reduced to letters and digits before they are compared, so line wraps (even inside a word),
 indentation, box drawing, quotes and colours do not matter; the prefixes that loggers put before each line are removed
-first. Standard library only: `invoke` runs it with the host's Python.
+first. The text may be anything, so every step takes time in proportion to its length. Standard library only: `invoke`
+runs it with the host's Python.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-CATALOGUE = Path(__file__).with_name("known_errors.json")
+CATALOGUE = Path(__file__).with_name("known_errors")
 GAP = 300  # most squashed characters between two phrases of one pattern: about four lines of a terminal
 LONGEST = 2_000_000  # characters of a log that are searched, from its end, because the error is there
 
@@ -40,8 +41,8 @@ class KnownError:
 
 @lru_cache(maxsize=1)
 def catalogue() -> tuple[KnownError, ...]:
-    """Return the known errors, in the order of the file."""
-    document = json.loads(CATALOGUE.read_text(encoding="utf-8"))
+    """Return the known errors: the groups by name, and each in the order of its file."""
+    documents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(CATALOGUE.glob("*.json"))]
     return tuple(
         KnownError(
             id=entry["id"],
@@ -52,16 +53,19 @@ def catalogue() -> tuple[KnownError, ...]:
             source=tuple(entry["source"]),
             covers=frozenset(entry.get("covers", ())),
         )
+        for document in documents
         for entry in document["errors"]
     )
 
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-ESCAPES = re.compile(r"\\+[nrt]")  # Docker quotes messages: a newline becomes \n, \\n or \\\\n
+ESCAPES = re.compile(r"(?<!\\)\\+[nrt]")  # Docker quotes messages: a newline becomes \n, \\n or \\\\n
+TEXT = re.compile(r"\S")
+PREFIXES = 20  # at most in a line: two loggers, a container and a quoted reply have less
 # One prefix of a line of a log. It is matched repeatedly, because a line can have several:
 # `(Engine pid=68) ERROR 02-06 16:34:06 [core.py:936] message`.
 PREFIX = re.compile(
-    r"""\s*(?:
+    r"""(?:
     # journalctl: Oct 04 13:19:39 host unit[394]:
       [A-Z][a-z]{2}\s+\d{1,2}\s\d\d:\d\d:\d\d\s\S+\s[^\s:\[]+(?:\[\d+\])?:
     # 2023-10-12T14:55:40.727Z and 02-06 16:34:06
@@ -92,9 +96,14 @@ def strip_prefixes(text: str) -> str:
     """Return the text without the prefixes that loggers put before each line."""
     lines = []
     for line in text.splitlines():
-        while (found := PREFIX.match(line)) and found.end() > 0:
-            line = line[found.end() :]
-        lines.append(line)
+        end = 0
+        for _ in range(PREFIXES if line else 0):
+            start = TEXT.search(line, end)
+            found = PREFIX.match(line, start.start()) if start else None
+            if not found:
+                break
+            end = found.end()
+        lines.append(line[end:])
     return "\n".join(lines)
 
 
@@ -103,30 +112,48 @@ def occurs(phrases: Sequence[str], text: str) -> bool:
     first, *rest = phrases
     start = text.find(first)
     while start >= 0:
-        end = start + len(first)
+        end, reach = start + len(first), len(first) + GAP
         for phrase in rest:
-            at = text.find(phrase, end, end + GAP + len(phrase))
+            at = text.find(phrase, end)
             if at < 0:
+                return False
+            if at > end + GAP:
                 break
-            end = at + len(phrase)
+            end, reach = at + len(phrase), reach + len(phrase) + GAP
         else:
             return True
-        start = text.find(first, start + 1)
+        start = text.find(first, max(start + 1, at - reach))  # an earlier one is too far from this phrase
     return False
+
+
+PIECE = 7  # characters: any phrase of 13 or more that occurs contains one of the pieces that a text is cut into
+
+
+def pieces(text: str) -> frozenset[str]:
+    """Return the text cut into pieces, to see fast which of hundreds of phrases cannot occur in it."""
+    return frozenset(text[i : i + PIECE] for i in range(0, len(text), PIECE))
+
+
+def may_occur(phrases: Sequence[str], of_text: frozenset[str]) -> bool:
+    """Return False if the longest phrase does not occur in the text that was cut into `of_text`."""
+    longest = max(phrases, key=len)
+    return any(longest[i : i + PIECE] in of_text for i in range(PIECE))
 
 
 def explain(text: str) -> list[KnownError]:
     """Return the known errors in `text`, in the catalogue's order, without those that another one covers."""
     plain = ANSI.sub("", text[-LONGEST:]).replace("\r", "\n")
-    forms = (squash(strip_prefixes(plain)), squash(plain))
-    found = [k for k in catalogue() if any(occurs(p, form) for p in k.patterns for form in forms)]
+    forms = [(form, pieces(form)) for form in {squash(strip_prefixes(plain)), squash(plain)}]
+    found = [
+        k for k in catalogue() if any(may_occur(p, cut) and occurs(p, form) for p in k.patterns for form, cut in forms)
+    ]
     covered = frozenset().union(*(k.covers for k in found))
     return [k for k in found if k.id not in covered]
 
 
-_NEXT = r"\n\s*(?:error|warning): |\n\s*\n"  # where a message ends
+_NEXT = r"\n[^\S\n]*(?:error|warning): |\n[^\S\n]*\n"  # where a message ends
 WORKSPACE_MESSAGE = re.compile(
-    rf"^\s*(?:error|warning): (?P<what>(?:(?!{_NEXT}).)+?)\n\s*fix: (?P<fix>.+?)(?={_NEXT}|\Z)",
+    rf"^[^\S\n]*(?:error|warning): (?P<what>(?:(?!{_NEXT}).)+?)\n[^\S\n]*fix: (?P<fix>.+?)(?={_NEXT}|\Z)",
     re.MULTILINE | re.DOTALL,
 )
 # Lines that buildkit adds to those of a step: `#12 ERROR: process ...`, `#13 CANCELED`, and rules of dashes.

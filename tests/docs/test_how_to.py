@@ -53,13 +53,13 @@ def test_a_doctor_check_is_added(checkout: Path) -> None:
 
 
 def test_a_known_error_is_added(checkout: Path) -> None:
-    assert explain("RuntimeError: received 0 items of ancdata") == [], "the page's example is not known yet"
+    assert explain("OSError: [Errno 116] Stale file handle: 'part-0.npy'") == [], "the page's example is not known yet"
     outputs = dict(follow(PAGES / "add-a-known-error.md", checkout))
     explained, *_, tested = outputs.values()
-    assert explained.startswith("too-many-open-files: The data loader's workers") and " passed" in tested
-    report = "tests/fixtures/errors/known/too-many-open-files.dataloader.txt"
-    assert run(f"app doctor explain {report}", checkout).startswith("too-many-open-files: ")
-    assert "| `too-many-open-files` |" in (checkout / "docs" / "checks.md").read_text(encoding="utf-8")
+    assert explained.startswith("stale-file: A file on a network disk") and " passed" in tested
+    report = "tests/fixtures/errors/known/stale-file.numpy.txt"
+    assert run(f"app doctor explain {report}", checkout).startswith("stale-file: ")
+    assert "| `stale-file` |" in (checkout / "docs" / "checks.md").read_text(encoding="utf-8")
 
 
 def test_every_page_is_listed_and_followed() -> None:

@@ -1,0 +1,1 @@
+"""The known errors that `app.host.explain` reads: data, a file for each group."""
