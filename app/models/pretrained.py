@@ -224,8 +224,8 @@ def _build(
     except (OSError, SafetensorError) as error:
         what = f"the safetensors weights cannot be read: {first_line(error)}"
         raise ModelError(Problem(what, "save or download them again", str(folder))) from error
-    except (ValueError, KeyError) as error:
-        what = f"a {config.model_type} model cannot be used here: {error}"
+    except (ValueError, KeyError, AttributeError, ImportError, TypeError) as error:  # a kind's code, or its package
+        what = f"a {config.model_type} model cannot be used here: {first_line(error)}"
         raise ModelError(Problem(what, "choose a model of another kind", str(folder))) from error
     check_tensors(model, loading, folder, whole, lambda: shapes_of(transformers.AutoModel, config))
     assert isinstance(model, nn.Module)

@@ -119,8 +119,12 @@ def _texts(tokenizer: Any, rows: int, context: int | None) -> list[list[int]]:
 
 
 def _rows(model: Any) -> int:
-    table = model.get_input_embeddings()
-    return int(table.weight.shape[0])
+    try:
+        table = model.get_input_embeddings()
+        return int(table.weight.shape[0])
+    except (NotImplementedError, AttributeError) as error:
+        what = f"a {model.config.model_type} model has no table of its tokens"
+        raise ModelError(Problem(what, "choose a model of another kind")) from error
 
 
 @contextmanager
