@@ -30,7 +30,7 @@ def cached_arrays(kind: str, key: str, names: Sequence[str], make: Callable[[], 
             for name, array in zip(names, made):
                 np.save(building / f"{name}.npy", array)
     try:
-        return [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
+        return [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]
     except (OSError, ValueError, EOFError) as error:  # EOFError: an empty file
         what = f"the cached data cannot be read: {error}"
         raise DataError(Problem(what, f"remove it, and it is made again: rm -r {folder}", str(folder))) from error

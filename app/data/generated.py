@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from app.data.batch import Batch
+from app.errors import DataError
+from app.hardware.memory import no_room
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def linear_law(features: int, seed: int) -> Line:
 
 def points_on(line: Line, examples: int, noise: float, seed: int) -> Points:
     """Return points with standard normal features and targets on the line, plus normal noise of std `noise`."""
+    check_room(examples, len(line.weight))
     random = torch.Generator().manual_seed(seed)
     features = torch.randn(examples, len(line.weight), generator=random)
     targets = features @ line.weight + line.bias + noise * torch.randn(examples, generator=random)
@@ -66,7 +69,15 @@ def two_clusters(middle: Tensor, examples: int, seed: int) -> Points:
 
     Both clusters are normal with a standard deviation of 1 in every direction.
     """
+    check_room(examples, len(middle))
     random = torch.Generator().manual_seed(seed)
     targets = torch.randint(0, 2, (examples, 1), generator=random).float()
     spread = torch.randn(examples, len(middle), generator=random)
     return Points(spread + (2 * targets - 1) * middle, targets)
+
+
+def check_room(examples: int, features: int) -> None:
+    """Raise DataError if three sets of so many points, train, dev and test, are more than all memory."""
+    what, fix = f"data.examples={examples} with data.features={features}", "take fewer"
+    if problem := no_room(what, 3 * 4 * examples * features, fix):
+        raise DataError(problem)

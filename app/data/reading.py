@@ -62,6 +62,15 @@ def local_path(name: str, path_of: Callable[[str], Path] = lambda name: Path(nam
 
 
 def file_digest(path: Path) -> str:
-    """Return the sha256 of a file. Raises DataError if it cannot be read."""
+    """Return the sha256 of a file. Raises DataError if it cannot be read, or is a pipe or a device."""
+    check_regular(path)
     with reading(path):
         return sha256_of(path)
+
+
+def check_regular(path: Path) -> None:
+    """Raise DataError for a pipe, a device or a socket: reading it might never end. A path without a file passes."""
+    with reading(path):
+        other = path.exists() and not (path.is_file() or path.is_dir())
+    if other:
+        raise DataError(Problem("it is a pipe or a device, not a file", "name a file", str(path)))

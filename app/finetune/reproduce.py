@@ -12,7 +12,7 @@ from app.errors import Problem, RunError
 from app.runs.folder import Run
 
 CIRCUMSTANCES = ("versions", "code", "hardware", "precision")
-RESULTS = ("data_sha256", "scores", "weights_sha256")
+RESULTS = ("data_sha256", "base_sha256", "scores", "weights_sha256")  # what goes in, and what comes out
 FIX = "restore what differs in its circumstances (below), or accept the new result"
 
 
@@ -61,7 +61,7 @@ def verdict(run: Run, again: Run) -> str:
 
     before, now = run.manifest(), again.manifest()
     results = [
-        *differences(before, now, RESULTS),
+        *differences(before, now, [name for name in RESULTS if name in before]),  # older records lack base_sha256
         *first_difference(read_records(run.metrics), read_records(again.metrics)),
     ]
     around = differences(before, now, CIRCUMSTANCES)

@@ -12,6 +12,7 @@ from app.models.adapters import apply_adapters
 from app.models.fetch import model_folder
 from app.models.pretrained import build_model, config_with_dropout, load_config, max_positions, quiet_transformers
 from app.models.self_test import check_causal
+from app.models.sizes import check_counts
 from app.schema import CausalLM
 
 
@@ -34,18 +35,18 @@ def build_causal_lm(model: CausalLM, config: Any, vocabulary: int, end: int | No
     """
     kind = quiet_transformers().AutoModelForCausalLM
     if model.pretrained and model.name is not None:
-        built = build_model(kind, model_folder(model.name, model.revision), config, pretrained=True)
+        built = build_model(kind, model_folder(model.name, model.revision), config)
     else:
         config.vocab_size = vocabulary
         config.bos_token_id = config.eos_token_id = end
-        built = build_model(kind, Path(), config, pretrained=False)
+        built = build_model(kind, Path(model.name or "model.config"), config, pretrained=False)
     check_causal(built, max_positions(config))
     return apply_adapters(built, model)
 
 
 def load_causal_lm(folder: Path) -> nn.Module:
     """Return a model that `save_pretrained` wrote."""
-    return build_model(quiet_transformers().AutoModelForCausalLM, folder, load_config(folder), pretrained=True)
+    return build_model(quiet_transformers().AutoModelForCausalLM, folder, load_config(folder))
 
 
 def _config_from_settings(settings: dict[str, Any]) -> Any:
@@ -65,4 +66,5 @@ def _config_from_settings(settings: dict[str, Any]) -> Any:
             problems.append(Problem(f"model.config.{name}: {kind} has no such setting", fix))
     if problems:
         raise ModelError(*problems)
+    check_counts(settings, "model.config")
     return auto.for_model(kind, **{name: value for name, value in settings.items() if name != "model_type"})

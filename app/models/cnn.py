@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from app.models.sizes import check_parameters
+
 KERNEL = 3
 POOL = 2
 
@@ -40,10 +42,12 @@ class CNNConfig:
 
 
 class CNN(nn.Module):
-    """Two convolutions, two fully connected layers."""
+    """Two convolutions, two fully connected layers. Raises ModelError if it is more than all memory."""
 
     def __init__(self, config: CNNConfig) -> None:
         super().__init__()
+        parameters = parameter_count(config)
+        check_parameters(parameters, 4 * parameters, "take a smaller model.width, model.hidden or data.side")
         self.config = config
         self.first = nn.Conv2d(config.channels, config.width, KERNEL, padding=KERNEL // 2)
         self.second = nn.Conv2d(config.width, 2 * config.width, KERNEL, padding=KERNEL // 2)
@@ -58,6 +62,14 @@ class CNN(nn.Module):
         x = self.dropout(F.relu(self.hidden(x.flatten(1))))
         logits: Tensor = self.classes(x)
         return logits
+
+
+def parameter_count(config: CNNConfig) -> int:
+    """Return the number of parameters of a model."""
+    first = (KERNEL**2 * config.channels + 1) * config.width
+    second = (KERNEL**2 * config.width + 1) * 2 * config.width
+    hidden = (2 * config.width * config.pooled**2 + 1) * config.hidden
+    return first + second + hidden + (config.hidden + 1) * config.classes
 
 
 def flops_per_image(config: CNNConfig) -> int:

@@ -6,12 +6,14 @@ stop that (CVE-2025-32434), so a folder or file that holds only a pickle is refu
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -136,9 +138,9 @@ def _from_catalog(name: str, entry: CatalogEntry, weights: bool) -> Path:
     complete = cache_folder() / "models" / name.replace("/", "--") / entry.revision
     described = complete.with_name(f"{entry.revision}-without-weights")
     if complete.is_dir():
-        return complete
+        return _verified(complete, entry.files)
     if described.is_dir() and not weights:
-        return described
+        return _verified(described, {file: sha256 for file, sha256 in entry.files.items() if file not in WEIGHTS})
     reasons = []
     with tempfile.TemporaryDirectory() as scratch:
         for source, fetch, has_weights in _sources(name, entry, weights, Path(scratch)):
@@ -160,6 +162,48 @@ def _from_catalog(name: str, entry: CatalogEntry, weights: bool) -> Path:
             return folder
     what = f"{name} could not be fetched ({'; '.join(reasons)})"
     raise ModelError(Problem(what, "connect to the network once, or name a local folder: model.name=FOLDER"))
+
+
+def _verified(folder: Path, files: Mapping[str, str]) -> Path:
+    """Return a folder of the cache if it holds these files and no others, byte for byte. Raises ModelError.
+
+    A file is not read again in this process as long as the system says that nobody touched it.
+    """
+    try:
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+        differing = [name for name in files if name not in names or _sha256_once(folder / name) != files[name]]
+    except OSError as error:
+        raise ModelError(Problem(f"it cannot be read: {error}", "let yourself read it", str(folder))) from error
+    if wrong := sorted({*differing, *(names - files.keys())}):
+        what = f"the cached model is not the one of the catalogue: {', '.join(wrong)}"
+        raise ModelError(Problem(what, f"remove it, and it is fetched again: rm -r {folder}", str(folder)))
+    return folder
+
+
+def weights_sha256(folder: Path) -> str:
+    """Return the SHA-256 of a model's weights file; of several files, that of their hashes in the order of the names.
+
+    Raises ModelError if a file cannot be read.
+    """
+    try:
+        if (folder / WEIGHTS[0]).is_file():
+            return _sha256_once(folder / WEIGHTS[0])
+        weight_map = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+        hashes = [_sha256_once(folder / name) for name in sorted(set(weight_map.values()))]
+    except OSError as error:
+        raise ModelError(Problem(f"it cannot be read: {error}", "let yourself read it", str(folder))) from error
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _sha256_once(path: Path) -> str:
+    """Return the sha256 of a file. The time of its last change, which nobody can set, tells whether it is still so."""
+    found = path.stat()
+    return _sha256_of(path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, *_: int) -> str:
+    return fileio.sha256_of(path)
 
 
 def _sources(

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.errors import ModelError, Problem
+from app.models.sizes import MOST_LAYERS, check_parameters
 
 # Tensor cores run at full rate if every row is a multiple of 128 bytes (NVIDIA, Matrix Multiplication Background:
 # 64 elements of 16 bits on the A100), so the 50,257 columns of GPT-2's logits are computed as 50,304.
@@ -45,6 +46,8 @@ class GPTConfig:
             for name in ("vocab_size", "context", "layers", "heads", "width")
             if getattr(self, name) < 1
         ]
+        if self.layers > MOST_LAYERS:
+            problems.append(Problem(f"model.layers is {self.layers:,}", f"give model.layers at most {MOST_LAYERS:,}"))
         if not problems and self.width % self.heads:
             problems.append(
                 Problem(
@@ -133,10 +136,15 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """Token and position embeddings, L blocks, a final norm, and a head tied to the token embedding."""
+    """Token and position embeddings, L blocks, a final norm, and a head tied to the token embedding.
+
+    Raises ModelError if it is more than all memory.
+    """
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
+        parameters = parameter_count(config)
+        check_parameters(parameters, 4 * parameters, "take a smaller model.width, model.layers or model.context")
         self.config = config
         self.tokens = nn.Embedding(config.vocab_size, config.width)
         self.positions = nn.Embedding(config.context, config.width)

@@ -17,6 +17,8 @@ from app.errors import ModelError, Problem, first_line
 from app.models.adapters import apply_adapters
 from app.models.fetch import check_folder, model_folder
 from app.models.heads import last_linear, order_classes
+from app.models.sizes import check_counts, check_size, shapes_of
+from app.models.tensors import check_tensors, mismatch_problem
 from app.schema import Pretrained
 
 MAX_SETTINGS = 16 << 20  # bytes of a configuration; a list of 100,000 added tokens has a few million
@@ -80,7 +82,8 @@ def load_config(folder: Path) -> Any:
 
 def check_settings(folder: Path) -> None:
     """Check the JSON files that transformers obeys. Raises ModelError for one that asks to run its own code, that names
-    other files to read (transformers 4.43 hangs on such a name: CVE-2025-3263), or that is not an object at all."""
+    other files to read (transformers 4.43 hangs on such a name: CVE-2025-3263), that asks for more layers or classes
+    than any model has, or that is not an object at all."""
     for name in ("config.json", "tokenizer_config.json"):
         path = folder / name
         try:
@@ -99,6 +102,8 @@ def check_settings(folder: Path) -> None:
         if other := next((key for key in ("configuration_files", "fast_tokenizer_files") if key in settings), None):
             what = f"{other}: the folder names other files to read, which is refused"
             raise ModelError(Problem(what, f"remove {other} from it", str(path)))
+        if name == "config.json":
+            check_counts(settings, str(path))
 
 
 def config_with_dropout(folder: Path, dropout: float | None) -> Any:
@@ -158,7 +163,6 @@ def _build_classifier(
     config.label2id = {name: i for i, name in enumerate(classes)}
     found, missing = _build(kind, folder, config, model.pretrained, any_head=model.head == "new")
     classifier: Any = found
-    _check_base(classifier, missing, folder)
     head = last_linear(classifier, len(classes))
     kept = model.pretrained and model.head == "kept" and head is not None and f"{head[0]}.weight" not in missing
     if kept and len(classes) > 1:
@@ -170,68 +174,62 @@ def _build_classifier(
     return apply_adapters(classifier, model), kept
 
 
-def _check_base(classifier: Any, missing: Sequence[str], folder: Path) -> None:
-    """Raise ModelError if a tensor below the head is not in the weights: transformers would leave it random.
-
-    A pooler may be missing: models that were trained to predict masked words have none.
-    """
-    absent = [n for n in missing if n.startswith(f"{classifier.base_model_prefix}.") and "pooler" not in n]
-    if absent:
-        what = f"{len(absent)} tensors of the model are not in its weights, {absent[0]} for example"
-        fix = "name a folder whose config.json and weights are of one model, or say model.pretrained=false"
-        raise ModelError(Problem(what, fix, str(folder)))
-
-
 def load_classifier(folder: Path) -> nn.Module:
     """Return a classifier of texts that `save_pretrained` wrote."""
-    return build_model(quiet_transformers().AutoModelForSequenceClassification, folder, load_config(folder), True)
+    return build_model(quiet_transformers().AutoModelForSequenceClassification, folder, load_config(folder))
 
 
 def load_token_classifier(folder: Path) -> nn.Module:
     """Return a classifier of words that `save_pretrained` wrote."""
-    return build_model(quiet_transformers().AutoModelForTokenClassification, folder, load_config(folder), True)
+    return build_model(quiet_transformers().AutoModelForTokenClassification, folder, load_config(folder))
 
 
-def build_model(kind: Any, folder: Path, config: Any, pretrained: bool, any_head: bool = False) -> nn.Module:
+def build_model(kind: Any, folder: Path, config: Any, pretrained: bool = True) -> nn.Module:
     """Return a model of one of transformers' Auto classes, from a folder's safetensors or with random weights.
 
-    With `any_head`, weights whose shape differs from the configuration's are skipped: those of a head for other
-    classes. Raises ModelError if the weights are unreadable or do not fit the configuration.
+    Raises ModelError if the weights are unreadable or are not exactly those of the configuration, the head's included,
+    or if they need more than all memory.
     """
-    return _build(kind, folder, config, pretrained, any_head)[0]
+    return _build(kind, folder, config, pretrained, whole=True)[0]
 
 
-def _build(kind: Any, folder: Path, config: Any, pretrained: bool, any_head: bool) -> tuple[nn.Module, list[str]]:
-    """Return a model, and the names of its parameters that the weights do not have and that are therefore random."""
+def _build(
+    kind: Any, folder: Path, config: Any, pretrained: bool, any_head: bool = False, whole: bool = False
+) -> tuple[nn.Module, list[str]]:
+    """Return a model, and the names of its parameters that the weights do not have and that are therefore random.
+
+    `whole`: there must be none. With `any_head`, a head whose shape differs from the configuration's is skipped.
+    """
+    transformers = quiet_transformers()
     if pretrained:
         check_folder(folder)
-    missing: list[str] = []
+    check_size(kind, config, str(folder))
     try:
-        if pretrained:
-            model, loading = kind.from_pretrained(
-                folder,
-                config=config,
-                use_safetensors=True,
-                ignore_mismatched_sizes=any_head,
-                output_loading_info=True,
-                trust_remote_code=False,
-            )
-            missing = loading["missing_keys"]
-        else:
-            model = kind.from_config(config, trust_remote_code=False)
+        if not pretrained:
+            built = kind.from_config(config, trust_remote_code=False)
+            assert isinstance(built, nn.Module)
+            return built, []
+        model, loading = kind.from_pretrained(
+            folder,
+            config=config,
+            use_safetensors=True,
+            ignore_mismatched_sizes=any_head,
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
     except RuntimeError as error:
         if "size mismatch" not in str(error):
             raise
-        what = "the weights have a head for other classes than the data's"
-        raise ModelError(Problem(what, "say model.head=new", str(folder))) from error
+        raise ModelError(mismatch_problem(error, shapes_of(kind, config), folder)) from error
     except (OSError, SafetensorError) as error:
         what = f"the safetensors weights cannot be read: {first_line(error)}"
         raise ModelError(Problem(what, "save or download them again", str(folder))) from error
-    except (ValueError, KeyError) as error:
-        what = f"a {config.model_type} model cannot be used here: {error}"
+    except (ValueError, KeyError, AttributeError, ImportError, TypeError) as error:  # a kind's code, or its package
+        what = f"a {config.model_type} model cannot be used here: {first_line(error)}"
         raise ModelError(Problem(what, "choose a model of another kind", str(folder))) from error
+    check_tensors(model, loading, folder, whole, lambda: shapes_of(transformers.AutoModel, config))
     assert isinstance(model, nn.Module)
-    return model, missing
+    return model, list(loading["missing_keys"])
 
 
 def quiet_transformers() -> Any:

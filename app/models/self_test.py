@@ -75,8 +75,8 @@ def check_padding(model: nn.Module, tokenizer: Any, context: int | None, each_to
             raise ModelError(Problem(what, "choose a model of another kind, a BERT or RoBERTa for example"))
 
 
-def check_length(model: nn.Module, length: int) -> None:
-    """Raise ModelError if a model cannot read `length` tokens.
+def check_length(model: nn.Module, length: int, key: str = "max_length") -> None:
+    """Raise ModelError if a model cannot read `length` tokens, which `data.KEY` sets.
 
     Some number their positions from the padding id, so they have fewer than the rows of their table.
     """
@@ -89,7 +89,7 @@ def check_length(model: nn.Module, length: int) -> None:
         if not isinstance(error.__cause__, IndexError):  # another reason than the table of positions
             return
         what = f"a {network.config.model_type} model cannot read the {length} tokens that its configuration promises"
-        raise ModelError(Problem(what, f"say data.max_length={max(1, length - 8)}")) from error
+        raise ModelError(Problem(what, f"say data.{key}={max(1, length - 8)}")) from error
 
 
 def check_ids(config: Any, largest: int) -> None:
@@ -119,8 +119,12 @@ def _texts(tokenizer: Any, rows: int, context: int | None) -> list[list[int]]:
 
 
 def _rows(model: Any) -> int:
-    table = model.get_input_embeddings()
-    return int(table.weight.shape[0])
+    try:
+        table = model.get_input_embeddings()
+        return int(table.weight.shape[0])
+    except (NotImplementedError, AttributeError) as error:
+        what = f"a {model.config.model_type} model has no table of its tokens"
+        raise ModelError(Problem(what, "choose a model of another kind")) from error
 
 
 @contextmanager

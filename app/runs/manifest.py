@@ -15,6 +15,7 @@ from app.config import fingerprint
 from app.hardware.cpu import cpu_name, usable_cores
 from app.hardware.gpus import gpus
 from app.hardware.versions import package_versions
+from app.models.fetch import model_folder, weights_sha256
 from app.schema import Recipe
 
 
@@ -24,6 +25,7 @@ def manifest_of(recipe: Recipe, digests: dict[str, str]) -> dict[str, Any]:
         "recipe": recipe.name,
         "recipe_sha256": fingerprint(recipe),
         "data_sha256": digests,
+        "base_sha256": base_digest(recipe),
         "seed": recipe.seed,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -31,6 +33,14 @@ def manifest_of(recipe: Recipe, digests: dict[str, str]) -> dict[str, Any]:
         "versions": package_versions(),
         "hardware": hardware(),
     }
+
+
+def base_digest(recipe: Recipe) -> str | None:
+    """Return the SHA-256 of the weights that a training starts from; None if they are random. Raises ModelError."""
+    name, pretrained = (getattr(recipe.model, key, None) for key in ("name", "pretrained"))
+    if not (name and pretrained):
+        return None
+    return weights_sha256(model_folder(name, getattr(recipe.model, "revision", None)))
 
 
 def hardware() -> dict[str, Any]:

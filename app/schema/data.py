@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from app.schema.section import NonNegative, Section
+
+Length = Annotated[int, Field(ge=1, le=10**8)]  # tokens; beyond it, numbers would no longer fit into the libraries' own
 
 
 class Generated(Section):
@@ -31,7 +33,7 @@ class TextFiles(Section):
     """Column of the text if the file has a header; without one, the text is the first column."""
     label: str = "label"
     """Column of the label if the file has a header; without one, the label is the second column."""
-    max_length: PositiveInt = 256
+    max_length: Length = 256
     """Longer texts are cut to this many tokens, or to the model's longest input if that is less."""
 
 
@@ -48,7 +50,7 @@ class TaggedFiles(Section):
     """Key of the list of words in .jsonl files."""
     tags: str = "tags"
     """Key of the list of tags in .jsonl files."""
-    max_length: PositiveInt = 256
+    max_length: Length = 256
     """Longer sentences are read in overlapping windows of so many tokens, or of the model's longest input if less."""
 
 
@@ -61,9 +63,9 @@ class RunningText(Section):
     test: str | None = None
     text: str = "text"
     """Key or column of the documents in a .jsonl, .tsv or .csv file."""
-    length: PositiveInt | None = None
+    length: Length | None = None
     """Tokens of an example; unset: the model's whole context."""
-    stride: PositiveInt | None = None
+    stride: Length | None = None
     """Tokens between the starts of two training examples; unset: their length; 1: every window of the text."""
 
 

@@ -30,7 +30,7 @@ class Freeze(Section):
 class Lora(Section):
     """LoRA (Hu et al. 2021): low-rank matrices next to frozen weights, added to the weights in the saved model."""
 
-    rank: PositiveInt = 8
+    rank: Annotated[int, Field(ge=1, le=4096)] = 8
     alpha: PositiveFloat = 16.0
     """The product of the matrices is multiplied by alpha / rank."""
     dropout: Fraction = 0.0
@@ -76,7 +76,7 @@ class GPT(AdaptableModel):
     """Commit of the hub repository."""
     pretrained: bool = False
     """true: start from the weights of `name`; false: from random weights."""
-    layers: PositiveInt | None = None
+    layers: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Unset, like the other sizes: 12 layers, 12 heads, width 768, context 1024, or those of the weights."""
     heads: PositiveInt | None = None
     width: PositiveInt | None = None
@@ -86,7 +86,7 @@ class GPT(AdaptableModel):
     """Unset: that of the weights; 0 for random weights."""
     tokenizer: str = "auto"
     """characters, bpe (learned from data.train), or a folder or hub id; auto: that of the weights, else bpe."""
-    vocab_size: PositiveInt = 4096
+    vocab_size: Annotated[int, Field(ge=1, le=10**6)] = 4096
     """Size of the vocabulary that bpe learns, at most."""
 
 
@@ -106,7 +106,7 @@ class CausalLM(AdaptableModel):
     """Replaces all dropout rates of the model."""
     tokenizer: str = "auto"
     """characters, bpe (learned from data.train), or a folder or hub id; auto: that of the model, else bpe."""
-    vocab_size: PositiveInt = 4096
+    vocab_size: Annotated[int, Field(ge=1, le=10**6)] = 4096
     """Size of the vocabulary that bpe learns, at most."""
 
 

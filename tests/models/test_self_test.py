@@ -114,6 +114,11 @@ def test_a_model_without_an_attention_mask_is_refused(tokenizer: Any) -> None:
         check_padding(classifier("fnet"), tokenizer, 32, False)
 
 
+def test_a_model_without_a_table_of_tokens_is_refused(tokenizer: Any) -> None:
+    with pytest.raises(ModelError, match="a canine model has no table of its tokens"):
+        check_padding(classifier("canine", num_hash_buckets=8), tokenizer, 32, False)
+
+
 def test_a_model_of_fewer_positions_than_it_promises_is_refused() -> None:
     """Luke numbers its positions from the padding id, and no list has to know that."""
     luke = classifier("luke", pad_token_id=1, entity_vocab_size=8, entity_emb_size=8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from app.data.cache import cached_arrays
-from app.data.reading import read_problem
+from app.data.reading import check_regular, read_problem
 from app.errors import DataError, Problem, first_line
+from app.hardware.memory import no_room
 
 FORMAT = 2  # part of the cache key: raise it when the same image would give other bytes
+# Pillow goes by a file's content, not by its name: of the formats that it knows, EPS starts Ghostscript.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
+MOST_PIXELS = 178_956_970  # half a GiB of colours: more is an error of Pillow's; cameras have up to 150 million
 WHITE = 65_535  # of 16-bit greys
 # The operation that undoes each orientation that a camera may note (Exif 2.32, tag 0x0112); 1 is upright.
 UPRIGHT = {
@@ -32,11 +37,17 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def decode_image(path: Path, side: int, channels: int) -> Pixels:
-    """Return an image file as (C, side, side), turned upright. Raises DataError if it holds no complete image."""
+    """Return an image file as (C, side, side), turned upright.
+
+    Raises DataError if it holds no complete image of one of FORMATS, or one of more than MOST_PIXELS.
+    """
+    check_regular(path)
     try:
-        with Image.open(path) as image:
-            image.load()
-            return to_pixels(_upright(image), side, channels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # half of MOST_PIXELS
+            with Image.open(path, formats=FORMATS) as image:
+                image.load()
+                return to_pixels(_upright(image), side, channels)
     except Exception as error:  # on broken files its decoders raise SyntaxError, EOFError, struct.error and more
         raise DataError(_problem(path, error)) from error
 
@@ -50,6 +61,13 @@ def to_pixels(image: Image.Image, side: int, channels: int) -> Pixels:
     if image.size != (side, side):
         image = image.resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8).reshape(side, side, channels).transpose(2, 0, 1)
+
+
+def check_room(images: int, side: int, channels: int) -> None:
+    """Raise DataError if so many images of this size are more than all memory. They are held twice for a moment."""
+    what = f"{images:,} images of {side} x {side} pixels in {channels} channel{'s' * (channels > 1)}"
+    if problem := no_room(what, 2 * images * channels * side * side, "take a smaller data.side"):
+        raise DataError(problem)
 
 
 def cached_pixels(key: Sequence[str], make: Callable[[], Pixels]) -> Pixels:
@@ -82,6 +100,8 @@ def _upright(image: Image.Image) -> Image.Image:
 def _problem(path: Path, error: Exception) -> Problem:
     if isinstance(error, OSError) and error.errno is not None:
         return read_problem(path, error)
+    if isinstance(error, Image.DecompressionBombError):
+        return Problem(f"it has more than {MOST_PIXELS:,} pixels", "make it smaller, or remove it", str(path))
     reason = "" if isinstance(error, UnidentifiedImageError) else f": {first_line(error)}"
     fix = "remove the file, or save the image again as a PNG or JPEG of 8 bits"
     return Problem(f"not an image that can be read{reason}", fix, str(path))

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from app.data.images.dataset import Images
-from app.data.images.decode import Pixels, cached_pixels, decode_image
+from app.data.images.decode import Pixels, cached_pixels, check_room, decode_image
 from app.data.lines import MAX_PROBLEMS
 from app.data.reading import file_digest, local_path, read_all, reading
 from app.errors import DataError, Problem
@@ -69,6 +69,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 def _read(files: Sequence[Path], side: int, channels: int) -> tuple[Pixels, str]:
     """Return the pixels of image files and the sha256 of the files. Raises DataError naming the unreadable ones."""
+    check_room(len(files), side, channels)
     sums = _for_each(files, file_digest)
     digest = hashlib.sha256(bytes.fromhex("".join(sums))).hexdigest()
     key = [digest, str(side), str(channels)]

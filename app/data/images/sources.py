@@ -14,15 +14,14 @@ import numpy as np
 from PIL import Image
 
 from app.data.images.dataset import Images
-from app.data.images.decode import cached_pixels, to_pixels
+from app.data.images.decode import cached_pixels, check_room, to_pixels
+from app.data.images.downloads import SETS, downloaded
 from app.data.images.folder import read_class_folders
 from app.data.reading import local_path, read_all, reading
 from app.errors import DataError, Problem, did_you_mean
-from app.paths import cache_folder
 
 DIGITS = "digits"
 TORCHVISION = "torchvision:"
-SETS = ("MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100")
 
 
 def read_labelled_splits(names: Mapping[str, str], side: int, channels: int) -> dict[str, Images]:
@@ -57,6 +56,7 @@ def read_digits(side: int, channels: int) -> Images:
     from sklearn.datasets import load_digits
 
     bunch: Any = load_digits()
+    check_room(len(bunch.images), side, channels)
     greys = np.round(bunch.images * (255 / 16)).astype(np.uint8)
     pixels = np.stack([to_pixels(Image.fromarray(grey), side, channels) for grey in greys])
     return Images(
@@ -65,22 +65,15 @@ def read_digits(side: int, channels: int) -> Images:
 
 
 def read_torchvision(name: str, side: int, channels: int, test: bool) -> Images:
-    """Return a set of torchvision, downloaded into the cache on first use. Raises DataError if that fails."""
+    """Return a set of torchvision's list, downloaded into the cache on first use. Raises DataError if that fails."""
     if name not in SETS:
         guess = did_you_mean(name, SETS)
         fix = f"did you mean {guess}?" if guess else f"one of {', '.join(SETS)}"
         raise DataError(Problem(f"data: torchvision has no set {name!r} here", fix))
-    import torchvision
-
-    try:
-        found = getattr(torchvision.datasets, name)(str(cache_folder() / "torchvision"), train=not test, download=True)
-    except (OSError, RuntimeError) as error:
-        fix = "go online once, or take data.train=digits or a folder of images"
-        raise DataError(Problem(f"{name} cannot be downloaded: {error}", fix)) from error
-    raw = np.asarray(found.data)
+    found = downloaded(name, test)
+    check_room(len(found.pixels), side, channels)
     pixels = cached_pixels(
-        [name, str(test), str(side), str(channels), hashlib.sha256(raw.tobytes()).hexdigest()],
-        lambda: np.stack([to_pixels(Image.fromarray(image), side, channels) for image in raw]),
+        [name, str(test), str(side), str(channels), hashlib.sha256(found.pixels.tobytes()).hexdigest()],
+        lambda: np.stack([to_pixels(Image.fromarray(image), side, channels) for image in found.pixels]),
     )
-    labels = np.asarray(found.targets, dtype=np.int64)
-    return Images(pixels, labels, tuple(map(str, found.classes)), hashlib.sha256(pixels.tobytes()).hexdigest())
+    return Images(pixels, found.labels.astype(np.int64), found.classes, hashlib.sha256(pixels.tobytes()).hexdigest())

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.data.batch import IGNORE_INDEX, Batch, DataSet
+from app.data.text.packing import Windows
 from app.data.text.vocabulary import load_vocabulary
 from app.finetune.generation.readers import TransformersReader
 from app.finetune.tasks.base import Forward, flops_of_attention
@@ -17,7 +18,7 @@ from app.finetune.tasks.language import LanguageTask
 from app.models import causal_lm
 from app.models.adapters import merge_adapters
 from app.models.pretrained import max_positions
-from app.models.self_test import check_ids
+from app.models.self_test import check_ids, check_length
 from app.schema import CausalLanguageModel
 
 
@@ -44,7 +45,11 @@ class CausalLMTask(LanguageTask[CausalLanguageModel]):
         return self.recipe.model.name
 
     def model(self, train: DataSet) -> nn.Module:
-        return causal_lm.build_causal_lm(self.recipe.model, self.config, len(self.vocabulary), self.vocabulary.end)
+        assert isinstance(train, Windows)
+        built = causal_lm.build_causal_lm(self.recipe.model, self.config, len(self.vocabulary), self.vocabulary.end)
+        if train.length == self.context():
+            check_length(built, train.length, "length")
+        return built
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         assert batch.labels is not None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
-from app.data.images.decode import decode_image
+from app.data.images.decode import MOST_PIXELS, decode_image
 from app.errors import DataError
 
 GREYS = np.array([[0, 257], [32_896, 65_535]], dtype=np.uint16)
@@ -88,6 +91,35 @@ def test_a_truncated_file_is_named(suffix: str, tmp_path: Path) -> None:
 def test_a_file_that_is_not_an_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("some text")
     assert problem_of(tmp_path / "a.png") == "not an image that can be read"
+
+
+def test_only_listed_formats_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EPS with the name of a PNG: Pillow would start Ghostscript, a program that runs what is in the file."""
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started"))
+    NOISE.save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    assert problem_of(tmp_path / "a.png") == "not an image that can be read"
+
+
+@pytest.mark.parametrize("suffix", [*FORMATS, "jpeg", "pgm", "tiff"])
+def test_every_suffix_has_its_format(suffix: str, tmp_path: Path) -> None:
+    Image.fromarray(SEEN).save(tmp_path / f"a.{suffix}")
+    assert decode_image(tmp_path / f"a.{suffix}", 4, 1).shape == (1, 4, 4)
+
+
+def test_a_bomb_is_refused_by_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = struct.pack(">IIBBBBB", 14_000, 13_000, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(10))), (b"IEND", b"")]
+    content = b"".join(struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("it was decoded"))
+    assert problem_of(tmp_path / "a.png") == f"it has more than {MOST_PIXELS:,} pixels"
+    assert 2 * (Image.MAX_IMAGE_PIXELS or 0) == MOST_PIXELS
+
+
+def test_a_pipe_is_refused_and_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    assert "a pipe or a device" in problem_of(tmp_path / "a.png")
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,12 @@ def test_a_long_list_of_bad_files_is_cut_and_the_rest_counted(folder: Path) -> N
         read_labelled(str(folder), side=6, channels=1)
     assert len(caught.value.problems) == MAX_PROBLEMS + 1
     assert caught.value.problems[-1].what == "3 more files like these"
+
+
+def test_a_pipe_in_a_folder_is_named_and_not_read(folder: Path) -> None:
+    os.mkfifo(folder / "black" / "a.png")
+    with pytest.raises(DataError, match="a pipe or a device") as caught:
+        read_labelled(str(folder), 6, 1)
+    assert [Path(problem.where).name for problem in caught.value.problems] == ["a.png"]
+    with pytest.raises(DataError, match="a pipe or a device"):
+        read_unlabelled(str(folder / "black" / "a.png"), 6, 1, ())

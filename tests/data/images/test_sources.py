@@ -11,6 +11,8 @@ from PIL import Image
 from app.data.images.dataset import Images
 from app.data.images.sources import read_labelled, read_labelled_splits
 from app.errors import DataError
+from app.hardware import memory
+from tests.data.images.archives import small_mnist
 
 
 @pytest.fixture(autouse=True)
@@ -45,20 +47,9 @@ def test_a_stratified_split_is_disjoint_complete_and_balanced() -> None:
     assert np.array_equal(dev.pixels, again.pixels) and not np.array_equal(dev.pixels, other.pixels)
 
 
-class Downloaded:
-    """A stand-in for a torchvision set: two classes, the training part dark and the test part light."""
-
-    classes = ("low", "high")
-
-    def __init__(self, root: str, train: bool, download: bool) -> None:
-        self.data = np.full((4, 5, 5), 40 if train else 200, dtype=np.uint8)
-        self.targets = [0, 1, 0, 1]
-
-
-def test_only_train_is_the_training_part_of_a_torchvision_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torchvision
-
-    monkeypatch.setattr(torchvision.datasets, "MNIST", Downloaded)
+def test_only_train_is_the_training_part_of_a_torchvision_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dark, light = (np.full((4, 5, 5), grey, dtype=np.uint8) for grey in (40, 200))
+    small_mnist(tmp_path / "cache", monkeypatch, dark, light)
     name = "torchvision:MNIST"
     found = read_labelled_splits({"train": name, "dev": name, "test": name}, side=5, channels=1)
     assert {split: int(images.pixels.max()) for split, images in found.items()} == {
@@ -80,3 +71,14 @@ def test_the_problems_of_all_splits_are_reported_together(tmp_path: Path) -> Non
     message = str(caught.value)
     assert len(caught.value.problems) == 3
     assert [part in message for part in ("train/a/1.png", "dev/a/1.png", "no such folder")] == [True] * 3
+
+
+@pytest.mark.parametrize("side", [4096])
+def test_images_that_no_memory_holds_are_refused_before_they_are_made(
+    side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 16 * 10**9)
+    with pytest.raises(
+        DataError, match=r"1,797 images of 4096 x 4096 pixels in 3 channels: 181 GB, and this machine has 16.0 GB"
+    ):
+        read_labelled("digits", side=side, channels=3)

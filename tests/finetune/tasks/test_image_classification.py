@@ -15,6 +15,7 @@ from app.errors import DataError
 from app.finetune.evaluate import evaluate_run, predict_lines
 from app.finetune.session import prepare
 from app.finetune.train import train_recipe
+from tests.data.images.archives import small_mnist
 
 TINY = [
     "model.width=8",
@@ -58,17 +59,9 @@ def test_other_classes_than_those_of_train_are_refused(folder: Path, tmp_path: P
         prepare(load("digits-cnn", [f"data.train={folder}", f"data.test={tmp_path / 'other'}", *TINY]))
 
 
-def test_dev_never_is_torchvisions_training_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torchvision
-
-    class Downloaded:
-        classes = ("low", "high")
-
-        def __init__(self, root: str, train: bool, download: bool) -> None:
-            self.data = np.full((40, 4, 4), 40 if train else 200, dtype=np.uint8)
-            self.targets = [0, 1] * 20
-
-    monkeypatch.setattr(torchvision.datasets, "MNIST", Downloaded)
+def test_dev_never_is_torchvisions_training_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dark, light = (np.full((40, 4, 4), grey, dtype=np.uint8) for grey in (40, 200))
+    small_mnist(tmp_path / "cache", monkeypatch, dark, light)
     name = "torchvision:MNIST"
     session = prepare(load("digits-cnn", [f"data.train={name}", f"data.dev={name}", *TINY]))
     greys = {split: getattr(session.splits, split).pixels for split in ("train", "dev")}

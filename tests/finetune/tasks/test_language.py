@@ -247,3 +247,14 @@ def test_flops_of_our_gpt_are_those_of_the_paper_until_a_part_is_frozen(text: Pa
     assert count(batch) == flops_per_token(config, 16) * batch.useful
     saved = count(batch) - FlopCounter(frozen.task, frozen.model)(batch)
     assert saved == 2 * config.vocab_size * config.width * batch.useful
+
+
+def test_a_causal_model_of_fewer_positions_than_it_promises_is_refused(text: Path) -> None:
+    """XLM-RoBERTa-XL numbers its positions from the padding id, so its table has two rows less than it says."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = {"model_type": "xlm-roberta-xl", "is_decoder": True, "max_position_embeddings": 16, **sizes}
+    settings = [f"data.train={text}", "data.dev=null", "data.test=null", "model.tokenizer=characters"]
+    settings += [f"model.config={json.dumps(config)}", "data.stride=null"]
+    with pytest.raises(ModelError, match=r"cannot read the 16 tokens[\s\S]*data.length=8"):
+        prepare(load("causal-lm", settings))
+    prepare(load("causal-lm", [*settings, "data.length=8"]))
