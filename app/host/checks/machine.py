@@ -217,8 +217,7 @@ def ports(context: CheckContext) -> Answer:
     ports = {int(context.world.env.get(name) or port): service for service, (name, port) in PORTS.items()}
     in_use = {port: service for port, service in ports.items() if port in listening}
     if in_use and isinstance(context.host.engine, Engine):
-        project = context.host.env.get("COMPOSE_PROJECT_NAME", "gpu-workspace")
-        label = f"label=com.docker.compose.project={project}"
+        label = f"label=com.docker.compose.project.working_dir={ROOT}"
         published = context.world.run(["docker", "ps", "--filter", label, "--format", "{{.Ports}}"]).out
         in_use = {port: service for port, service in in_use.items() if f":{port}->" not in published}
     if not in_use:
