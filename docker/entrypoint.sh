@@ -65,7 +65,7 @@ fi
 # torch.compile loads the libraries that it compiles, so their folder must allow it.
 for variable in TORCHINDUCTOR_CACHE_DIR TRITON_CACHE_DIR; do
     eval "folder=\${$variable:-}"
-    [ -n "$folder" ] && ! executes "$folder" || continue
+    if [ -z "$folder" ] || executes "$folder"; then continue; fi
     for place in "${TMPDIR:-/tmp}" /tmp "$HOME" /dev/shm none; do
         [ "$place" != none ] || break
         ! executes "$place" || break

@@ -12,6 +12,7 @@ look() {
     busy=""
     for folder in /proc/[0-9]*; do
         pid=${folder#/proc/}
+        # shellcheck disable=SC3067  # dash and bash have test -O
         [ "$pid" != 1 ] && [ "$pid" != $$ ] && [ "$pid" != "$PPID" ] && [ -O "$folder" ] || continue
         state="" ignored=0
         while read -r key value; do
