@@ -108,10 +108,10 @@ def shell(c: Context, backend: str = "", variant: str = "", gpus: str = "all", d
     return workspace.run(plan, shell_command(plan), terminal=at_terminal())
 
 
-@workspace_task()
-def down(c: Context, backend: str = "", variant: str = "", dry: bool = False) -> int:
-    """Stop the workspace; runs, caches and images stay."""
-    return the_workspace(backend, variant, "all", dry).stop()
+@workspace_task(yes="do not ask, even if something runs")
+def down(c: Context, backend: str = "", variant: str = "", yes: bool = False, dry: bool = False) -> int:
+    """Stop the workspace, and ask first if something runs in it; runs, caches and images stay."""
+    return the_workspace(backend, variant, "all", dry).stop(yes)
 
 
 @workspace_task()

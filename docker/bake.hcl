@@ -7,7 +7,6 @@ variable "SLIM" { default = "" }
 variable "BASE_IMAGE" { default = "" }
 variable "DEV_BASE_IMAGE" { default = "" }
 variable "PIP_INDEX_URL" { default = "" }
-variable "APT_MIRROR" { default = "" }
 variable "REVISION" { default = "" }
 variable "CREATED" { default = "" }
 variable "LOCK_HASH" { default = "" }
@@ -36,10 +35,10 @@ target "image" {
     BASE_IMAGE     = BASE_IMAGE
     DEV_BASE_IMAGE = DEV_BASE_IMAGE
     PIP_INDEX_URL  = PIP_INDEX_URL
-    APT_MIRROR     = APT_MIRROR
     REVISION       = REVISION
     CREATED        = CREATED
     LOCK_HASH      = LOCK_HASH
   }
-  secret = ["id=ca,src=${WORKSPACE_CA_BUNDLE}"]
+  # By the variable's name: a mirror's address may contain a password.
+  secret = ["id=ca,src=${WORKSPACE_CA_BUNDLE}", "id=apt_mirror,env=APT_MIRROR"]
 }

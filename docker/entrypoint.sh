@@ -19,6 +19,17 @@ scratch() {
     echo /tmp
 }
 
+# Return whether this user can write programs to a folder and run them. A mount may forbid that (noexec), as a tmpfs of
+# Docker's does by default; `test -x` asks the kernel, which knows.
+executes() {
+    [ -w "$1" ] || return 1
+    program="$1/.executes-$$"
+    (: >"$program" && chmod 700 "$program") 2>/dev/null || return 1
+    if [ -x "$program" ]; then found=0; else found=1; fi
+    rm -f "$program"
+    return $found
+}
+
 if [ ! -w /tmp ] && [ -z "${TMPDIR:-}" ]; then
     TMPDIR=$(scratch)
     export TMPDIR
@@ -50,5 +61,23 @@ if [ -n "$cache" ]; then
     echo "warning: user $(id -u) cannot write to /cache; caching in ${cache%/*} for this container only" >&2
     echo "  fix: mount a volume at /cache that user $(id -u) may write to, or run as the user who owns it" >&2
 fi
+
+# torch.compile loads the libraries that it compiles, so their folder must allow it.
+for variable in TORCHINDUCTOR_CACHE_DIR TRITON_CACHE_DIR; do
+    eval "folder=\${$variable:-}"
+    if [ -z "$folder" ] || executes "$folder"; then continue; fi
+    for place in "${TMPDIR:-/tmp}" /tmp "$HOME" /dev/shm none; do
+        [ "$place" != none ] || break
+        ! executes "$place" || break
+    done
+    if [ "$place" = none ]; then
+        echo "warning: torch.compile cannot work: every folder that user $(id -u) can write to is mounted noexec" >&2
+        echo "  fix: mount /cache without noexec, or give the container a /tmp for programs: --tmpfs /tmp:exec" >&2
+        break
+    fi
+    cache="$place/cache-$(id -u)/$(basename "$folder")"
+    mkdir -p "$cache"
+    export "$variable=$cache"
+done
 
 exec "$@"

@@ -43,8 +43,11 @@ class Workspace(Protocol):
     def run(self, plan: Plan, argv: Sequence[str], terminal: bool) -> int:
         """Run a command in the foreground, under the plan that `ensure` returned, and return its exit code."""
 
-    def stop(self) -> int:
-        """Stop the container; runs, caches and images stay. Return the exit code."""
+    def stop(self, yes: bool = False) -> int:
+        """Stop the container, after a question if something runs in it; runs, caches and images stay.
+
+        Return the exit code; `yes` answers the question.
+        """
 
     def state(self, plan: Plan) -> list[str]:
         """Return what is built and what is running, one line each."""
@@ -70,7 +73,7 @@ class NativeWorkspace:
     def run(self, plan: Plan, argv: Sequence[str], terminal: bool) -> int:
         return self.runner.run(native.command_in(self.root, plan, argv))
 
-    def stop(self) -> int:
+    def stop(self, yes: bool = False) -> int:
         say("nothing to stop: the native workspace is a folder, .venv")
         return 0
 
@@ -99,7 +102,7 @@ class InsideWorkspace:
     def run(self, plan: Plan, argv: Sequence[str], terminal: bool) -> int:
         return self.runner.run(commands.Command(tuple(argv), commands.device_env(plan)))
 
-    def stop(self) -> int:
+    def stop(self, yes: bool = False) -> int:
         say("nothing to stop from inside the container; run `invoke down` on the host")
         return 0
 

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.host.dotenv import with_dotenv
+
 NOT_FOUND = 127  # what a shell returns for a command that does not exist
 TIMED_OUT = 124  # what coreutils' timeout returns
 _GRACE = 0.5  # seconds that a killed command has to end; one that waits in the kernel (state D) never does
@@ -40,10 +42,13 @@ class Completed:
 class World:
     """The machine that this process runs on. Its methods only read."""
 
+    def __init__(self) -> None:
+        self._variables = with_dotenv(os.environ, Path(__file__).resolve().parents[2])
+
     @property
     def env(self) -> Mapping[str, str]:
-        """The environment variables."""
-        return os.environ
+        """The environment variables, and the settings in the checkout's `.env`."""
+        return self._variables
 
     def run(self, argv: Sequence[str], timeout: float = 10.0) -> Completed:
         """Run a read-only command for at most `timeout` seconds and return its output. Never raises.

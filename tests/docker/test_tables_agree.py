@@ -59,9 +59,9 @@ def test_bake_builds_every_variant_and_target() -> None:
 
 def test_compose_has_the_services_that_app_host_names() -> None:
     whole = yaml.safe_load((ROOT / "compose.yaml").read_text())
-    assert whole["name"] == commands.PROJECT
+    assert whole["name"] == commands.PROJECT + "-${USER:-}${PWD:-}"  # commands.project() makes the same of it
     assert commands.SERVICE in whole["services"]
-    for overlay in ("gpu", "cdi"):
+    for overlay in ("gpu", "cdi", "ca", "start"):
         named = yaml.safe_load((ROOT / "docker" / f"compose.{overlay}.yaml").read_text())["services"]
         assert set(named) <= set(whole["services"])
 
@@ -71,3 +71,29 @@ def test_no_service_listens_beyond_this_machine() -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_nothing_that_a_build_copies_into_an_image_has_the_checkouts_modes() -> None:
+    """The umask of whoever cloned decided them. The wheel's stage sets its own and only hands over a wheel."""
+    for stage in re.split(r"^FROM ", DOCKERFILE, flags=re.M)[1:]:
+        for copy in re.findall(r"^COPY (.*)$", stage, re.M):
+            inner = "--from=" in copy or "AS inputs" in stage  # from a stage, or a stage that no image is made from
+            assert inner or "--chmod=" in copy or "chmod -R u=rwX,go=rX /src" in stage, copy
+
+
+def test_no_argument_of_the_build_may_hold_a_password() -> None:
+    """Arguments that a stage of the images uses stand in `docker history`."""
+    for stage in ("base", "dev-base", "runtime", "dev"):
+        (body,) = re.findall(rf"^FROM \S+ AS {stage}\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.M | re.S)
+        assert set(re.findall(r"^ARG (\w+)", body, re.M)) <= {"VARIANT", "LOCK_HASH", "REVISION", "CREATED"}, stage
+    assert "ARG APT_MIRROR" not in DOCKERFILE
+    build = yaml.safe_load((ROOT / "compose.yaml").read_text())["x-build"]
+    assert "APT_MIRROR" not in build["args"] and "apt_mirror" in build["secrets"]
+
+
+def test_services_that_open_a_port_or_join_a_network_may_do_little() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    for name in set(services) - {commands.SERVICE}:
+        service = services[name]
+        assert service["cap_drop"] == ["ALL"] and service["read_only"] is True and service["pids_limit"] > 0
+        assert service["security_opt"] == ["no-new-privileges:true"]

@@ -159,7 +159,7 @@ def test_dry_prints_the_exact_commands_for_a_gpu_host(machine: Path) -> None:
     assert "variant   cu117 (torch 2.0.1+cu117): asked for" in done.stderr
     build, up, execute = [line for line in done.stderr.splitlines() if line.startswith("$ ")]
     assert "--tag gpu-workspace:cu117-dev" in build
-    assert "--file compose.yaml --file docker/compose.gpu.yaml up --detach" in up
+    assert "--file compose.yaml --file docker/compose.gpu.yaml --file docker/compose.start.yaml up --detach" in up
     assert execute.endswith("bash -c 'nvidia-smi -L'")
 
 

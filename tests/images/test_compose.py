@@ -131,6 +131,14 @@ def test_only_the_shell_may_become_root(services: dict[str, Container]) -> None:
     assert may == {"dev"}
 
 
+def test_services_that_open_a_port_can_do_nothing_else(services: dict[str, Container]) -> None:
+    for name in ("notebook", "tensorboard"):
+        host = services[name].attrs["HostConfig"]
+        assert (host["CapDrop"], host["ReadonlyRootfs"], host["PidsLimit"]) == (["ALL"], True, 4096)
+        code, said = services[name].exec_run(["sh", "-c", "cat /proc/1/status | grep CapEff; touch /opt/x"])
+        assert code != 0 and b"0000000000000000" in said and b"Read-only file system" in said
+
+
 def test_the_checkout_and_the_cache_are_mounted(services: dict[str, Container]) -> None:
     script = "ls compose.yaml && touch /cache/huggingface/x && id -u && python -c 'import app; print(app.__path__[0])'"
     code, output = services["dev"].exec_run(["sh", "-c", script])
@@ -182,7 +190,7 @@ def test_a_dev_container_gets_the_cards_too(compose: Compose, tmp_path: Path, cd
     host = detect(
         FakeWorld(answers, {"/etc/cdi/nvidia.yaml": CDI_SPEC, "/ca.pem": CERTIFICATE}, {"PIP_CERT": "/ca.pem"})
     )
-    written = initialize.overlay(choose(host, Request()), host, BuildInputs("l0ck", "d1gest"))
+    written = initialize.overlay(choose(host, Request()), host, BuildInputs("l0ck", "d1gest"), uid=1000)
     (tmp_path / "host.yaml").write_text(json.dumps(written))
     files = ("-f", "compose.yaml", "-f", str(tmp_path / "host.yaml"))
     done = compose(*files, "config", "--format", "json")

@@ -138,7 +138,7 @@ def test_sudo_and_the_caches_work_for_that_user(up: Devcontainer) -> None:
 
 
 def test_the_editor_has_the_schema_of_recipes(up: Devcontainer) -> None:
-    done = up.run("exec", "cat", "/cache/recipe.schema.json")
+    done = up.run("exec", "cat", "/home/dev/recipe.schema.json")
     assert "oneOf" in json.loads(done.stdout) or "properties" in json.loads(done.stdout)
 
 

@@ -12,7 +12,8 @@ import pytest
 from docker import DockerClient
 
 from app.host.backends.lockfiles import lock_hash
-from tests.images.conftest import MARK, ROOT, VARIANT
+from tests.images.boxes import Boxes
+from tests.images.conftest import MARK, ROOT, VARIANT, invoke
 
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s*([A-Za-z0-9+/]{64})")
 
@@ -66,6 +67,34 @@ def test_history_names_no_secret(client: DockerClient, image: str, ca_bundle: Pa
     for name in ("PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY"):
         value = os.environ.get(name)
         assert not value or value not in told
+
+
+def test_history_names_no_mirror_of_debian(
+    client: DockerClient, images: dict[str, str], build_env: dict[str, str]
+) -> None:
+    """Its address may contain a password. Everything comes from the cache: a mirror serves the same files."""
+    before = layers(client, images["runtime"])
+    env = {**build_env, "APT_MIRROR": "http://me:planted@mirror.example/debian"}
+    done = invoke("build", "--target", "runtime", env=env)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert layers(client, images["runtime"]) == before
+    told = "\n".join(step["CreatedBy"] for step in client.images.get(images["runtime"]).history())
+    assert "planted" not in told + done.stdout + done.stderr
+
+
+def test_the_mirror_is_used_and_its_password_not_printed(boxes: Boxes, dev: str, tmp_path: Path) -> None:
+    (tmp_path / "apt_mirror").write_text("http://me:pl&nted@127.0.0.1:9/debian")
+    volumes = {
+        str(ROOT / "docker" / "build" / "os"): {"bind": "/build", "mode": "ro"},
+        str(tmp_path): {"bind": "/run/secrets", "mode": "ro"},
+    }
+    script = "echo no-such-package | /build/apt-install; cat /dev/shm/apt/list /dev/shm/apt/parts/* >/tmp/used;"
+    script += "grep -c 'pl&nted@127.0.0.1:9' /tmp/used"
+    done = boxes.run(dev, "sh", "-c", script, user="root", volumes=volumes)
+    *said, count = done.out.splitlines()
+    told = "\n".join([*said, done.err])
+    assert int(count) > 0
+    assert "127.0.0.1" in told and "nted" not in told
 
 
 def test_no_layer_holds_the_ca_bundle(client: DockerClient, image: str, ca_bundle: Path, tmp_path: Path) -> None:

@@ -87,3 +87,33 @@ def test_health_needs_the_package_and_the_url(boxes: Boxes, runtime: str) -> Non
     broken = {"/opt/venv/lib/python3.10/site-packages/app": ""}
     assert boxes.run(runtime, "healthcheck.sh", tmpfs=broken).code != 0
     assert boxes.run(runtime, "healthcheck.sh", "http://127.0.0.1:9/").code != 0
+
+
+# What a training does: on SIGTERM it needs a moment for its checkpoint.
+TRAINING = """
+import signal, sys, time
+def stop(number, frame):
+    time.sleep(2)
+    print("checkpoint written", file=open("/cache/said", "w"), flush=True)
+    sys.exit(143)
+signal.signal(signal.SIGTERM, stop)
+open("/cache/began", "w")
+time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize("user", ["1234:1234", "0:0"])
+def test_a_stop_lets_what_was_started_by_exec_end_first(boxes: Boxes, dev: str, user: str) -> None:
+    """`docker exec` starts outside the main process's family, so a stop would kill it without a signal."""
+    with boxes.started(dev, "idle.sh", init=True, user=user) as box:
+        box.exec_run(["python", "-c", TRAINING], detach=True)
+        box.exec_run(["bash", "-i"], tty=True, stdin=True, detach=True)  # ignores SIGTERM: nobody waits for it
+        while box.exec_run(["test", "-e", "/cache/began"])[0]:
+            time.sleep(0.1)
+        began = time.monotonic()
+        box.stop(timeout=30)
+        assert 2 <= time.monotonic() - began < 10
+        chunks, _ = box.get_archive("/cache/said")
+        assert b"checkpoint written" in b"".join(chunks)
+        box.reload()
+        assert box.attrs["State"]["ExitCode"] == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from docker import DockerClient
 
+from tests.images.boxes import Boxes
 from tests.images.conftest import VARIANT, invoke
 from tests.images.test_layers import layers
 
@@ -54,3 +55,23 @@ def test_a_new_tool_does_not_touch_runtime(
     lock = checkout / "docker" / "locks" / "dev.txt"
     lock.write_text(lock.read_text() + "\n# a comment at the end belongs to the last tool\n")
     assert rebuilt(client, checkout, build_env)[:-1] == before[:-1]
+
+
+def test_modes_are_not_those_of_the_checkout(
+    client: DockerClient, images: dict[str, str], build_env: dict[str, str], checkout: Path, boxes: Boxes
+) -> None:
+    """A clone under umask 077 would make files that only root can read or start, one under 002 files for the group."""
+    listing = "find /opt/venv/lib/python3.10/site-packages/app /opt/venv/locks /usr/local/bin -printf '%m %p\\n' | sort"
+    found = []
+    for umask in (0o077, 0o002):
+        # Not the inputs of torch's layer, which another mode would rebuild: minutes.
+        scripts = (checkout / "docker").glob("*.sh")
+        for path in (checkout / "app", *(checkout / "app").rglob("*"), checkout / "pyproject.toml", *scripts):
+            kind = 0o777 if path.is_dir() or path.stat().st_mode & 0o100 else 0o666
+            path.chmod(kind & ~umask)
+        rebuilt(client, checkout, build_env)
+        found.append(boxes.run(f"gpu-workspace:{VARIANT}-runtime", "sh", "-c", listing, user="1234:1234").text)
+    assert found[0] == found[1]
+    modes = {line.split()[0] for line in found[0].splitlines()}
+    assert "755 /usr/local/bin/entrypoint.sh" in found[0]
+    assert modes <= {"755", "644", "777"}, modes  # 777: links

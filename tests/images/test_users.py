@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from docker import DockerClient
 
 from tests.images.boxes import Boxes
+from tests.images.conftest import copy_checkout
 
 CACHES = ("WORKSPACE_CACHE", "HF_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH")
 
@@ -65,8 +67,9 @@ def test_a_read_only_root_with_nothing_mounted_still_works_and_says_so(
     done = boxes.run(image, "python", "-c", WRITE, *CACHES, volumes=volumes, read_only=True)
     assert done.code == 0, done.err
     assert len(done.out.split()) == 3 + len(CACHES)
-    warning, fix = done.err.splitlines()
+    warning, fix, *compiling = done.err.splitlines()
     assert "cannot write to /cache" in warning and fix.startswith("  fix: mount a volume at /cache")
+    assert "torch.compile cannot work" in compiling[0], "what is left to write to, /dev/shm, is noexec"
 
 
 def test_a_cache_that_is_roots_is_worked_around(
@@ -78,3 +81,37 @@ def test_a_cache_that_is_roots_is_worked_around(
     done = boxes.run(runtime, "sh", "-c", "touch $HF_HOME/x && echo $HF_HOME", user="1001:1001", volumes=volumes)
     assert (done.code, done.out) == (0, "/tmp/cache-1001/huggingface\n")
     assert "user 1001 cannot write to /cache" in done.err
+
+
+def test_programs_may_be_kept_where_torch_compile_keeps_them(boxes: Boxes, runtime: str) -> None:
+    """A tmpfs of Docker's is mounted noexec unless told otherwise; a library in it cannot be loaded."""
+    script = "touch $TORCHINDUCTOR_CACHE_DIR/x && echo $TORCHINDUCTOR_CACHE_DIR"
+    found = boxes.run(runtime, "sh", "-c", script, tmpfs={"/cache": "mode=1777"})
+    assert (found.code, found.out, found.err) == (0, "/tmp/cache-1000/inductor\n", "")
+    nowhere = boxes.run(runtime, "sh", "-c", script, read_only=True, tmpfs={"/tmp": "", "/cache": "mode=1777"})
+    assert nowhere.code == 0
+    assert "warning: torch.compile cannot work" in nowhere.err and "--tmpfs /tmp:exec" in nowhere.err
+    assert boxes.run(runtime, "sh", "-c", script).text == "/cache/inductor\n"
+
+
+def test_the_user_is_a_number(client: DockerClient, image: str) -> None:
+    """Kubernetes refuses a name with runAsNonRoot: it cannot tell that it is not root's."""
+    assert client.images.get(image).attrs["Config"]["User"] == "1000:1000"
+
+
+def test_two_users_can_each_create_a_dev_container(boxes: Boxes, dev: str, cache: str, tmp_path: Path) -> None:
+    """Also on one cache volume, in which neither may replace a file of the other."""
+    for uid in (1001, 1002):
+        checkout = copy_checkout(tmp_path / str(uid))
+        checkout.chmod(0o777)
+        volumes = {cache: {"bind": "/cache", "mode": "rw"}, str(checkout): {"bind": "/workspace", "mode": "rw"}}
+        done = boxes.run(dev, "sh", ".devcontainer/post-create.sh", user=f"{uid}:{uid}", volumes=volumes)
+        assert (done.code, done.err) == (0, "")
+    checkout.chmod(0o755)
+    done = boxes.run(dev, "sh", ".devcontainer/post-create.sh", user="1003:1003", volumes=volumes)
+    assert done.code == 1
+    assert (
+        f"error: user 1003 of the dev container cannot write to /workspace, which belongs to user {os.getuid()}"
+        in done.err
+    )
+    assert "fix: " in done.err

@@ -12,14 +12,15 @@ from pathlib import Path
 
 from app.errors import HostError, Problem
 from app.host.backends.cache import cached
-from app.host.backends.commands import IMAGE, PROJECT, Command
-from app.host.backends.runner import Runner, say
+from app.host.backends.commands import IMAGE, Command, project
+from app.host.backends.disk import builder_cache
+from app.host.backends.runner import Runner, agrees, say
 from app.host.probe.engine import Engine
 from app.host.probe.machine import Host
 from app.host.variants import VARIANTS
 from app.host.world import World
 
-DEV_CONTAINER = "gpu-workspace-devcontainer"  # the compose project of .devcontainer/initialize.py
+DEV_CONTAINER = "gpu-workspace-devcontainer"  # begins the compose project of .devcontainer/initialize.py
 # The next command that needs one of these creates it again.
 _MADE = (".venv", ".venv.partial", ".venv.old", "build", "dist", ".cache")
 _MADE_BY_TOOLS = (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
@@ -27,10 +28,11 @@ _MADE_BY_TOOLS = (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
 
 @dataclass(frozen=True)
 class Removal:
-    """What to remove: folders, and Docker commands, each with a description."""
+    """What to remove: folders, and Docker commands, each with a description; and what stays."""
 
     folders: tuple[Path, ...] = ()
     docker: tuple[tuple[str, Command], ...] = ()
+    stays: tuple[str, ...] = ()  # a line for what is left although it takes space
 
     def __bool__(self) -> bool:
         return bool(self.folders or self.docker)
@@ -47,15 +49,24 @@ def removal(world: World, host: Host, root: Path, runs: bool, cache: bool, image
     folders += sorted(root.glob("*.egg-info"))
     if cache:
         folders += cached(world)
-    return Removal(tuple(folders), tuple(_in_docker(world, host, cache, images)))
-
-
-def _in_docker(world: World, host: Host, cache: bool, images: bool) -> list[tuple[str, Command]]:
     if not isinstance(host.engine, Engine):
-        return []
+        return Removal(tuple(folders))
+    docker = _of_projects(world, root, cache) + (_images(world) if images else [])
+    return Removal(tuple(folders), tuple(docker), tuple(_left(world) if images else []))
+
+
+def _of_projects(world: World, root: Path, cache: bool) -> list[tuple[str, Command]]:
+    """Return the containers, networks and, if `cache`, volumes of this checkout's compose projects."""
+    # The projects of the checkout's containers, whatever they are called, and those that it has by default: after
+    # `invoke down` a volume has no container that would say whose it is.
+    at = f"label=com.docker.compose.project.working_dir={root}"
+    label = '{{.Label "com.docker.compose.project"}}'
+    named = _names(world, ["docker", "ps", "--all", "--filter", at, "--format", label])
+    user = world.env.get("USER", "")
+    default = world.env.get("COMPOSE_PROJECT_NAME") or project(root, user)
     found: list[tuple[str, Command]] = []
-    for project in (host.env.get("COMPOSE_PROJECT_NAME") or PROJECT, DEV_CONTAINER):
-        mine = f"label=com.docker.compose.project={project}"
+    for name in dict.fromkeys((default, project(root, user, DEV_CONTAINER), *named)):
+        mine = f"label=com.docker.compose.project={name}"
         for box in _names(world, ["docker", "ps", "--all", "--filter", mine, "--format", "{{.Names}}"]):
             found.append((f"container {box}", Command(("docker", "rm", "--force", box))))
         for network in _names(world, ["docker", "network", "ls", "--filter", mine, "--format", "{{.Name}}"]):
@@ -63,12 +74,28 @@ def _in_docker(world: World, host: Host, cache: bool, images: bool) -> list[tupl
         if cache:
             for volume in _names(world, ["docker", "volume", "ls", "--filter", mine, "--format", "{{.Name}}"]):
                 found.append((f"volume {volume}", Command(("docker", "volume", "rm", volume))))
-    if images:
-        tags = {f"{IMAGE}:{name}-{target}" for name in VARIANTS for target in ("dev", "runtime")}
-        for image in _names(world, ["docker", "image", "ls", IMAGE, "--format", "{{.Repository}}:{{.Tag}}"]):
-            if image in tags:
-                found.append((f"image {image}", Command(("docker", "image", "rm", image))))
     return found
+
+
+def _images(world: World) -> list[tuple[str, Command]]:
+    """Return the project's images: the tagged ones, and the untagged ones that a rebuild has replaced."""
+    tags = {f"{IMAGE}:{name}-{target}" for name in VARIANTS for target in ("dev", "runtime")}
+    listed = _names(world, ["docker", "image", "ls", IMAGE, "--format", "{{.Repository}}:{{.Tag}}"])
+    found = [(f"image {image}", Command(("docker", "image", "rm", image))) for image in listed if image in tags]
+    ours = ("--filter", "label=gpu-workspace.variant")
+    untagged = _names(world, ["docker", "image", "ls", "--quiet", "--no-trunc", "--filter", "dangling=true", *ours])
+    if untagged:
+        prune = Command(("docker", "image", "prune", "--force", *ours))
+        found.append((f"{len(set(untagged))} untagged images of earlier builds", prune))
+    return found
+
+
+def _left(world: World) -> list[str]:
+    """Return what `--images` leaves, and how to free it."""
+    size = builder_cache(world)
+    if size < 0.1:
+        return []
+    return [f"the builder's cache stays, {size:.1f} GB for all projects; to free it: `docker builder prune`"]
 
 
 def _names(world: World, argv: Sequence[str]) -> list[str]:
@@ -82,13 +109,9 @@ def agreed(what: Removal, yes: bool) -> bool:
     say("this will be removed:")
     for line in what.lines():
         say(line)
-    if yes:
-        return True
-    say("remove it? [y/N] ")
-    try:
-        return input().strip().lower() in ("y", "yes")
-    except EOFError:  # Ctrl-D
-        raise HostError(Problem("there was no answer, so nothing was removed", "answer y, or add `--yes`")) from None
+    for line in what.stays:
+        say(line)
+    return agrees("remove it? [y/N] ", yes, "nothing was removed")
 
 
 def remove(what: Removal, runner: Runner) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from app.host.plan.choose import Plan
 from app.host.probe.engine import Engine
-from app.host.probe.machine import Host
+from app.host.probe.machine import PROXY_VARIABLES, Host
+from app.host.variants import parse_version
 
 SERVICE = "dev"
 IMAGE = "gpu-workspace"
@@ -21,7 +24,9 @@ PERSONAL = (
     *("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "WANDB_API_KEY", "MLFLOW_TRACKING_URI", "PIP_INDEX_URL"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
 )
-_DEVICES = "CUDA_VISIBLE_DEVICES"  # given with each command, from the plan
+# Variables of compose.yaml that its services do not get from `invoke`: those above, and the plan's devices.
+_KEPT_OUT = (*PERSONAL, *(name.lower() for name in PROXY_VARIABLES), "CUDA_VISIBLE_DEVICES")
+_SECRET = "APT_MIRROR"  # given to a build as a secret: an argument would stand in `docker history`
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,16 @@ class Mount:
 
     @property
     def option(self) -> str:
-        """Return the value of `--volume`."""
+        """Return the value of `--volume`, which cannot say a path with a colon."""
         return f"{self.source}:{self.place}{'' if self.writable else ':ro'}"
+
+    @property
+    def volume(self) -> Mapping[str, object]:
+        """Return the mount in compose's long form, which any path fits into."""
+        bind = {"create_host_path": False}
+        return {
+            "type": "bind", "source": self.source, "target": self.place, "read_only": not self.writable, "bind": bind
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,8 @@ def build(plan: Plan, host: Host, inputs: BuildInputs, target: str = "dev") -> C
         **inputs.options,
     }
     # Without values, which docker reads from the environment: they may contain passwords.
-    by_name = {**inputs.sites, **host.proxies}
+    sites = {name: value for name, value in inputs.sites.items() if name != _SECRET}
+    by_name = {**sites, **host.proxies}
     argv = ["docker", "buildx", "build", "--load", "--file", "docker/Dockerfile", "--target", target]
     argv += ["--tag", image_name(plan, host, target), "--label", f"{INPUTS_LABEL}={inputs.digest}"]
     for name, value in arguments.items():
@@ -108,10 +122,19 @@ def build(plan: Plan, host: Host, inputs: BuildInputs, target: str = "dev") -> C
     for name in by_name:
         argv += ["--build-arg", name]
     argv += ["--secret", f"id=ca,src={host.ca_bundle}"] if host.ca_bundle else []
+    argv += ["--secret", f"id=apt_mirror,env={_SECRET}"] if _SECRET in inputs.sites else []
     # Provenance would put the build's time into the image, so that no two builds would be equal.
     argv += ["--provenance=false", "."]
     env = {"SOURCE_DATE_EPOCH": inputs.epoch} if inputs.epoch else {}
-    return Command(tuple(argv), {**env, **_platform(host)}, by_name)
+    return Command(tuple(argv), {**env, **_platform(host)}, {**inputs.sites, **host.proxies})
+
+
+def project(root: Path, user: str, prefix: str = PROJECT) -> str:
+    """Return the name of the compose project of a user (USER, may be empty) and a checkout.
+
+    It is what compose makes of `name:` in compose.yaml when COMPOSE_PROJECT_NAME is not set.
+    """
+    return re.sub(r"[^a-z0-9_-]", "", f"{prefix}-{user}{root}".lower())
 
 
 def gpu_overlay(plan: Plan) -> str | None:
@@ -121,15 +144,30 @@ def gpu_overlay(plan: Plan) -> str | None:
 
 def compose_files(plan: Plan, host: Host) -> list[str]:
     """Return the compose files for the plan on this host: compose.yaml, then the overlays."""
-    overlays = (gpu_overlay(plan), "docker/compose.ca.yaml" if host.ca_bundle else None)
+    overlays = (
+        gpu_overlay(plan),
+        "docker/compose.ca.yaml" if host.ca_bundle else None,
+        "docker/compose.start.yaml" if _checks_at_the_start(host) else None,
+    )
     return ["compose.yaml", *filter(None, overlays)]
 
 
-def compose(plan: Plan, host: Host, user: User, *arguments: str) -> Command:
-    """Return `docker compose` with the plan's files and variables, followed by `arguments`."""
+def _checks_at_the_start(host: Host) -> bool:
+    """Return whether engine and compose know a health check's start interval."""
+    engine = host.engine
+    if not isinstance(engine, Engine) or not engine.compose:
+        return False
+    return parse_version(engine.version) >= (25,) and parse_version(engine.compose) >= (2, 21)
+
+
+def compose(plan: Plan, host: Host, user: User, root: Path, *arguments: str, absolute: bool = False) -> Command:
+    """Return `docker compose` with the plan's files and variables, followed by `arguments`.
+
+    The files are relative to the checkout `root`, or absolute, for a command that runs elsewhere.
+    """
     argv = ["docker", "compose"]
     for file in compose_files(plan, host):
-        argv += ["--file", file]
+        argv += ["--file", str(root / file) if absolute else file]
     env = {
         "WORKSPACE_VARIANT": plan.variant.name,
         "WORKSPACE_IMAGE": image_name(plan, host),
@@ -142,38 +180,36 @@ def compose(plan: Plan, host: Host, user: User, *arguments: str) -> Command:
         env["NVIDIA_DISABLE_REQUIRE"] = "true"
     if isinstance(host.engine, Engine) and host.engine.rootless:
         env["WORKSPACE_MEMLOCK"] = str(user.memlock)  # a rootless engine may not raise it
-    return Command((*argv, *arguments), {**env, **_platform(host)}, without=(*PERSONAL, _DEVICES))
+    # PWD is in the project's name. A user's shell in the checkout has it, so it is not printed.
+    return Command((*argv, *arguments), {**env, **_platform(host)}, {"PWD": str(root)}, without=_KEPT_OUT)
 
 
-def compose_up(plan: Plan, host: Host, user: User) -> Command:
+def compose_up(plan: Plan, host: Host, user: User, root: Path) -> Command:
     """Start the service, or leave it as it is if nothing changed, and wait until it is healthy."""
-    return compose(plan, host, user, "up", "--detach", "--no-build", "--wait", SERVICE)
+    return compose(plan, host, user, root, "up", "--detach", "--no-build", "--wait", SERVICE)
 
 
-def compose_hash(plan: Plan, host: Host, user: User) -> Command:
+def compose_hash(plan: Plan, host: Host, user: User, root: Path) -> Command:
     """Return a command that prints `dev HASH`: the running container's label, if `up` would change nothing."""
-    return compose(plan, host, user, "config", "--hash", SERVICE)
+    return compose(plan, host, user, root, "config", "--hash", SERVICE, absolute=True)
 
 
-def compose_down(plan: Plan, host: Host, user: User, volumes: bool = False) -> Command:
-    """Stop and remove the containers of all services and the network; with `volumes` also the caches."""
-    return compose(plan, host, user, "--profile", "*", "down", *(["--volumes"] if volumes else []))
+def compose_ps(plan: Plan, host: Host, user: User, root: Path) -> Command:
+    """Return a command that prints the project's containers as JSON, those of `run` too."""
+    return compose(plan, host, user, root, "--profile", "*", "ps", "--all", "--format", "json", absolute=True)
 
 
-def container_name(host: Host) -> str:
-    """Return the name that compose gives the dev container."""
-    return f"{host.env.get('COMPOSE_PROJECT_NAME') or PROJECT}-{SERVICE}-1"
+def compose_down(plan: Plan, host: Host, user: User, root: Path) -> Command:
+    """Stop and remove the containers of all services and the network; caches stay."""
+    return compose(plan, host, user, root, "--profile", "*", "down")
 
 
-def execute(plan: Plan, host: Host, argv: Sequence[str], personal: Sequence[str], terminal: bool) -> Command:
+def execute(
+    plan: Plan, host: Host, container: str, argv: Sequence[str], personal: Sequence[str], terminal: bool
+) -> Command:
     """Return `docker exec` in the running container; `docker compose exec` takes 0.5 s longer to read its files."""
     prefix = ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), *_variables(plan, personal)]
-    return Command((*prefix, container_name(host), *argv), background=host.proxies)
-
-
-def top(host: Host) -> Command:
-    """List the container's processes: a line of titles, then a process id and a command line per process."""
-    return Command(("docker", "top", container_name(host), "-eo", "pid,args"))
+    return Command((*prefix, container, *argv), background=host.proxies)
 
 
 def _variables(plan: Plan, personal: Sequence[str]) -> list[str]:
@@ -186,19 +222,36 @@ def run_once(
     plan: Plan,
     host: Host,
     user: User,
+    root: Path,
     argv: Sequence[str],
     personal: Sequence[str],
     mounts: Sequence[Mount],
     name: str,
     terminal: bool,
 ) -> Command:
-    """Run one command in a separate container with `mounts`, which cannot be added to a running container."""
+    """Run one command in a separate container with `mounts`, which cannot be added to a running container.
+
+    Mounts with a colon in a path have to stand in a compose file, `mounts_file`.
+    """
     options = ["run", "--rm", "--no-deps", "--name", name, *([] if terminal else ["--no-TTY"])]
     options += _variables(plan, personal)
-    for mount in mounts:
+    in_file = needs_file(mounts)
+    for mount in [] if in_file else mounts:
         options += ["--volume", mount.option]
-    command = compose(plan, host, user, *options, SERVICE, *argv)
-    return Command(command.argv, command.env, host.proxies, tuple(n for n in command.without if n not in personal))
+    file = ["--file", mounts_file(name)] if in_file else []
+    command = compose(plan, host, user, root, *file, *options, SERVICE, *argv)
+    without = tuple(n for n in command.without if n not in personal)
+    return Command(command.argv, command.env, {**command.background, **host.proxies}, without)
+
+
+def needs_file(mounts: Sequence[Mount]) -> bool:
+    """Return whether an option of `docker compose run` cannot say these mounts: a colon separates its parts."""
+    return any(":" in mount.source + mount.place for mount in mounts)
+
+
+def mounts_file(name: str) -> str:
+    """Return the path, in the checkout, of the compose file with the mounts of the container `name`."""
+    return f".cache/{name}.compose.yaml"
 
 
 def noted(argv: Sequence[str], note: str) -> list[str]:
@@ -206,10 +259,10 @@ def noted(argv: Sequence[str], note: str) -> list[str]:
     return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', note, *argv]
 
 
-def interrupt(host: Host, note: str, signal: str) -> Command:
+def interrupt(container: str, note: str, signal: str) -> Command:
     """Send a signal to a noted command: `docker exec` without a terminal does not forward signals."""
     script = 'kill -"$1" "$(cat "$0")"'
-    return Command(("docker", "exec", container_name(host), "sh", "-c", script, note, signal))
+    return Command(("docker", "exec", container, "sh", "-c", script, note, signal))
 
 
 def kill(container: str, signal: str) -> Command:

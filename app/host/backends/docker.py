@@ -1,7 +1,7 @@
 """The docker back end: build or reuse the image, start or reuse the container, run in it.
 
-If nothing has changed, a command costs three questions to Docker (the engine, the container with its image, compose's
-hash) and one `exec`.
+If nothing has changed, a command costs four questions to Docker (the engine, compose's containers and its hash, the
+container with its image) and one `exec`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import json
 import os
 import signal as signals
 import subprocess
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,11 @@ from typing import Any
 from app.errors import HostError, Problem, print_warning
 from app.host.backends import commands
 from app.host.backends.build_inputs import build_inputs
+from app.host.backends.containers import Container, Process, asked, containers, dev_container, running, shown
+from app.host.backends.disk import builder_cache
 from app.host.backends.lock import exclusive
 from app.host.backends.mounts import mounts_for
-from app.host.backends.runner import Runner
+from app.host.backends.runner import Runner, agrees, say
 from app.host.plan.choose import ASKED, Plan, space_for
 from app.host.plan.wheels import FetchProbe, fallback, fetch_obstacle, with_fallback
 from app.host.probe.engine import Engine
@@ -32,8 +34,6 @@ from app.host.world import World
 ENTRYPOINT = "/usr/local/bin/entrypoint.sh"  # finds a home and caches that this user can write to
 _CONFIG_HASH = "com.docker.compose.config-hash"
 _CHECKOUT = "com.docker.compose.project.working_dir"
-# The processes that always run in the container: the first ones and the health check.
-_IDLE = ("/sbin/docker-init", "tini ", "sleep infinity", "/usr/local/bin/healthcheck.sh", "python -c import app.errors")
 _WITHOUT_DOCKER = "continue without Docker: add `--backend native`"
 
 
@@ -48,6 +48,7 @@ class ContainerState:
     health: str = ""
     config_hash: str = ""
     checkout: str = ""
+    name: str = ""  # of the container, or the one that it would get
 
     @property
     def running(self) -> bool:
@@ -73,6 +74,7 @@ class DockerWorkspace:
         rootless = isinstance(host.engine, Engine) and host.engine.rootless
         self.user = this_user(rootless)
         self.personal = [name for name in commands.PERSONAL if world.env.get(name) or name in host.proxies]
+        self._container = ""  # the container's name, once compose has said it
 
     def ensure(self) -> Plan:
         """Build the image and start the container if needed, wait until it is healthy, and return the plan used.
@@ -131,9 +133,10 @@ class DockerWorkspace:
 
     def _build(self, plan: Plan, target: str) -> None:
         if problem := space_for(self.host, plan):
-            if not self.container_state(plan).image_id:
+            # What is in the image or in the builder's cache already needs no further space.
+            if not self.container_state(plan).image_id and builder_cache(self.world) < plan.variant.image_gb / 2:
                 raise HostError(problem)
-            print_warning(problem)  # a rebuild takes most of its layers from the builder's cache
+            print_warning(problem)
         command = commands.build(plan, self.host, self._inputs(plan, target), target)
         name = commands.image_name(plan, self.host, target)
         self.runner.must(command, Problem(f"building {name} failed: see the message above", _WITHOUT_DOCKER))
@@ -144,44 +147,39 @@ class DockerWorkspace:
 
     def _start(self, plan: Plan) -> None:
         self._refuse_to_end(plan, self.container_state(plan))
-        command = commands.compose_up(plan, self.host, self.user)
-        logs = f"`docker logs {commands.container_name(self.host)}`"
+        command = commands.compose_up(plan, self.host, self.user, self.root)
+        logs = "`docker compose logs dev`"
         failed = f"the container did not start: see the message above and {logs}"
         self.runner.must(command, Problem(failed, _WITHOUT_DOCKER))
+        self._container = ""
 
     def _changed(self, plan: Plan, state: ContainerState) -> bool:
         """Return whether compose would replace the container: for another image, or with other settings."""
         if state.container_image != state.image_id:
             return True
-        command = commands.compose_hash(plan, self.host, self.user)
-        # World.run takes no variables, so `env` sets them.
-        unset = (f"--unset={name}" for name in command.without)
-        asked = ["env", *unset, *(f"{name}={value}" for name, value in command.env.items()), *command.argv]
-        answer = self.world.run(asked)
+        answer = self.world.run(asked(commands.compose_hash(plan, self.host, self.user, self.root)))
         return not answer.ok or answer.out.split()[-1:] != [state.config_hash]
 
     def _refuse_other_checkout(self, state: ContainerState) -> None:
         """Raise HostError if the container belongs to another checkout: to replace it would end what runs there."""
         theirs = Path(state.checkout)
         if state.checkout and theirs.exists() and not theirs.samefile(self.root):
-            name = commands.container_name(self.host)
-            what = f"the container {name} belongs to another checkout, {theirs}"
+            what = f"the container {state.name} belongs to another checkout, {theirs}"
             raise HostError(Problem(what, "give this one its own name: export COMPOSE_PROJECT_NAME=NAME"))
 
     def _refuse_to_end(self, plan: Plan, state: ContainerState) -> None:
         """Raise HostError if starting would replace a container in which somebody runs a command."""
         if self.runner.dry or state.container_state != "running" or not self._changed(plan, state):
             return
-        lines = self.world.run(commands.top(self.host).argv).out.splitlines()[1:]
-        running = [line.split(None, 1)[-1] for line in lines]
-        busy = [line for line in running if not any(idle in line for idle in _IDLE)]
+        busy = [process for process in self.processes(plan) if not process.container.single]
         if busy:
-            what = f"the container would be replaced (another variant, GPUs or image are asked for) but runs: {busy[0]}"
+            why = "another variant, GPUs or image are asked for"
+            what = f"the container would be replaced ({why}) but runs: {busy[0].line}"
             raise HostError(Problem(what, "wait for that to end, or end it: `invoke down`, then the same command"))
 
     def container_state(self, plan: Plan) -> ContainerState:
         """Return the state of the plan's image and of the container, from one question to Docker."""
-        container = commands.container_name(self.host)
+        container = self._name(plan)
         tag = commands.image_name(plan, self.host)
         found = _objects(self.world.run(["docker", "inspect", container, tag]).out)
         image: dict[str, Any] = next((o for o in found if "RootFS" in o), {})
@@ -195,7 +193,26 @@ class DockerWorkspace:
             health=str((state.get("Health") or {}).get("Status", "")),
             config_hash=str(_labels(box).get(_CONFIG_HASH, "")),
             checkout=str(_labels(box).get(_CHECKOUT, "")),
+            name=container,
         )
+
+    def _name(self, plan: Plan) -> str:
+        """Return the container's name, or the one that it would most likely get."""
+        if not self._container:
+            listed = dev_container(self._containers(plan))
+            self._container = listed.name if listed else ""
+        if self._container:
+            return self._container
+        env = self.world.env
+        project = env.get("COMPOSE_PROJECT_NAME") or commands.project(self.root, env.get("USER", ""))
+        return f"{project}-{commands.SERVICE}-1"
+
+    def _containers(self, plan: Plan) -> list[Container]:
+        return containers(self.world, commands.compose_ps(plan, self.host, self.user, self.root))
+
+    def processes(self, plan: Plan) -> list[Process]:
+        """Return what runs in the workspace's containers, apart from what always does."""
+        return running(self.world, self._containers(plan))
 
     def run(self, plan: Plan, argv: Sequence[str], terminal: bool) -> int:
         """Run a command in the container and return its exit code.
@@ -205,36 +222,67 @@ class DockerWorkspace:
         outside the checkout runs in a separate container that mounts them.
         """
         mounts = mounts_for(argv, self.root)
-        name = f"{commands.container_name(self.host)}-{os.getpid()}"
+        container = self._name(plan)
+        name = f"{container}-{os.getpid()}"
         note = f"/dev/shm/workspace-{os.getpid()}"
         if mounts:
-            for mount in mounts:
-                if mount.writable and not self.runner.dry:
-                    Path(mount.source).mkdir(parents=True, exist_ok=True)  # or Docker creates it, owned by root
-            command = commands.run_once(plan, self.host, self.user, argv, self.personal, mounts, name, terminal)
+            command = commands.run_once(
+                plan, self.host, self.user, self.root, argv, self.personal, mounts, name, terminal
+            )  # fmt: skip
         else:
             noted = [ENTRYPOINT, *argv] if terminal else commands.noted([ENTRYPOINT, *argv], note)
-            command = commands.execute(plan, self.host, noted, self.personal, terminal)
+            command = commands.execute(plan, self.host, container, noted, self.personal, terminal)
 
         def pass_on(number: int) -> None:
             signal = signals.Signals(number).name.removeprefix("SIG")
-            send = commands.kill(name, signal) if mounts else commands.interrupt(self.host, note, signal)
+            send = commands.kill(name, signal) if mounts else commands.interrupt(container, note, signal)
             subprocess.run(send.argv, check=False, capture_output=True)
 
-        return self.runner.run(command, None if terminal else pass_on)
+        with nullcontext() if self.runner.dry else self._mountable(mounts, name):
+            return self.runner.run(command, None if terminal else pass_on)
 
-    def stop(self) -> int:
+    @contextmanager
+    def _mountable(self, mounts: Sequence[commands.Mount], name: str) -> Iterator[None]:
+        """Make the folders to write into, which Docker would make as root, and for a block the compose file needed."""
+        for mount in mounts:
+            if mount.writable:
+                Path(mount.source).mkdir(parents=True, exist_ok=True)
+        file = self.root / commands.mounts_file(name)
+        if commands.needs_file(mounts):
+            file.parent.mkdir(exist_ok=True)
+            services = {commands.SERVICE: {"volumes": [mount.volume for mount in mounts]}}
+            file.write_text(json.dumps({"services": services}), encoding="utf-8")  # JSON is YAML
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+
+    def stop(self, yes: bool = False) -> int:
+        """Stop the containers; a running command gets SIGTERM first, and a minute for its last checkpoint.
+
+        Raises HostError if something runs and nobody can be asked.
+        """
         self._refuse_other_checkout(self.container_state(self.plan))
-        return self.runner.run(commands.compose_down(self.plan, self.host, self.user))
+        busy = self.processes(self.plan)
+        if busy:
+            say("this runs, and will be asked to end (a training writes a checkpoint first):")
+            for process in busy:
+                say(f"  {process.line} (for {process.since})")
+            if not self.runner.dry and not agrees("stop it? [y/N] ", yes, "nothing was stopped"):
+                return 1
+        return self.runner.run(commands.compose_down(self.plan, self.host, self.user, self.root))
 
     def state(self, plan: Plan) -> list[str]:
         found = self.container_state(plan)
         tag = commands.image_name(plan, self.host)
         current = "" if self._current(plan, found) else ", not current: the next `invoke up` rebuilds it"
         health = f", {found.health}" if found.health else ""
+        busy = [shown(process, self.world) for process in self.processes(plan)]
         return [
             f"image     {tag}" + (current if found.image_id else ": not built"),
-            f"container {commands.container_name(self.host)}: " + (found.container_state or "none") + health,
+            f"container {found.name}: " + (found.container_state or "none") + health,
+            *(f"running   {line}" for line in busy),
+            *(["          `invoke shell` opens a shell next to it, `invoke down` stops everything"] if busy else []),
         ]
 
 

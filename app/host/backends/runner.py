@@ -34,6 +34,19 @@ def at_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
+def agrees(question: str, yes: bool, undone: str) -> bool:
+    """Ask and return whether the answer is yes; `yes` answers it. Raises HostError if nobody can be asked."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise HostError(Problem(f"there is no terminal to ask at, so {undone}", "add `--yes`"))
+    say(question)
+    try:
+        return input().strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        raise HostError(Problem(f"there was no answer, so {undone}", "answer y, or add `--yes`")) from None
+
+
 class Runner:
     """Runs commands in the project's root; if `dry`, only prints them."""
 

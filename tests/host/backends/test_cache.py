@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.data.images.sources import SETS
+from app.data.images.downloads import SETS
 from app.host.backends.cache import MADE, cached, made_in
 from app.host.backends.clean import removal, remove
 from app.host.probe.machine import detect

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from app.errors import HostError
-from app.host.backends.clean import agreed, removal, remove
+from app.host.backends.clean import DEV_CONTAINER, agreed, removal, remove
+from app.host.backends.commands import project
 from app.host.probe.machine import detect
 from tests.host.fake_world import Answer, FakeWorld, docker_info
 from tests.host.recording import RecordingRunner
 
-ROOT = Path(__file__).resolve().parents[3]
 DOCKER: dict[str, Answer] = {
     "docker info": docker_info(),
-    "docker ps": {"=gpu-workspace ": "gpu-workspace-dev-1\n"},
-    "docker network ls": {"=gpu-workspace ": "gpu-workspace_default\n"},
-    "docker volume ls": {"=gpu-workspace ": "gpu-workspace_cache\n"},
+    "docker ps": {"working_dir=": "ours\n", "project=ours ": "ours-dev-1\n"},
+    "docker network ls": {"project=ours ": "ours_default\n"},
+    "docker volume ls": {"project=ours ": "ours_cache\n"},
     "docker image ls": "gpu-workspace:cpu-dev\ngpu-workspace:my-own\n",
+    "docker image ls --quiet": "sha256:aa\nsha256:bb\n",
+    "docker system df": '{"Type":"Images","Size":"40GB"}\n{"Type":"Build Cache","Size":"24.31GB"}\n',
 }
 
 
@@ -39,31 +40,45 @@ def lines(root: Path, runs: bool = False, cache: bool = False, images: bool = Fa
 
 
 def test_runs_caches_and_images_stay_unless_told(root: Path) -> None:
-    kept = [".venv", ".ruff_cache", "gpu_workspace.egg-info", "container gpu-workspace-dev-1"]
-    assert lines(root) == [*kept, "network gpu-workspace_default"]
+    kept = [".venv", ".ruff_cache", "gpu_workspace.egg-info", "container ours-dev-1"]
+    assert lines(root) == [*kept, "network ours_default"]
 
 
 def test_each_goes_when_it_is_named(root: Path) -> None:
     assert "runs" in lines(root, runs=True)
-    assert {"home/.cache/gpu-workspace", "volume gpu-workspace_cache"} <= set(lines(root, cache=True))
-    assert [line for line in lines(root, images=True) if line.startswith("image")] == ["image gpu-workspace:cpu-dev"]
+    assert {"home/.cache/gpu-workspace", "volume ours_cache"} <= set(lines(root, cache=True))
+    images = [line for line in lines(root, images=True) if "image" in line]
+    assert images == ["image gpu-workspace:cpu-dev", "2 untagged images of earlier builds"]
 
 
-def test_what_the_dev_container_left_goes_too(root: Path) -> None:
-    name = re.search(r'^PROJECT = "(.+)"$', (ROOT / ".devcontainer" / "initialize.py").read_text(), re.M)
-    assert name is not None
-    ours = f"={name[1]} "
-    found: dict[str, Answer] = {
-        **DOCKER,
-        "docker ps": {ours: f"{name[1]}-dev-1\n"},
-        "docker volume ls": {ours: f"{name[1]}_cache\n"},
-    }
-    world = FakeWorld(found)
-    kept = [what for what, _ in removal(world, detect(world), root, runs=False, cache=False, images=False).docker]
-    assert f"container {name[1]}-dev-1" in kept
-    assert f"volume {name[1]}_cache" not in kept
-    told = [what for what, _ in removal(world, detect(world), root, runs=False, cache=True, images=False).docker]
-    assert f"volume {name[1]}_cache" in told
+def test_what_images_leave_on_the_disk_is_said_with_how_to_free_it(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = FakeWorld(DOCKER, env={"HOME": str(root / "home")})
+    what = removal(world, detect(world), root, runs=False, cache=False, images=True)
+    assert agreed(what, yes=True)
+    assert "builder's cache stays, 24.3 GB" in capsys.readouterr().err
+    assert "`docker builder prune`" in what.stays[0]
+    prune = next(command for _, command in what.docker if "prune" in command.argv)
+    assert prune.argv[-2:] == ("--filter", "label=gpu-workspace.variant"), "no other project's"
+
+
+def test_what_each_way_in_left_goes_too_though_its_container_is_gone(root: Path) -> None:
+    """By the projects' names: after `invoke down` there is no container to ask."""
+    env = {"USER": "me", "HOME": str(root / "home")}
+    for prefix in ("gpu-workspace", DEV_CONTAINER):
+        name = project(root, "me", prefix)
+        found: dict[str, Answer] = {
+            **DOCKER,
+            "docker ps": {f"={name} ": f"{name}-dev-1\n"},
+            "docker volume ls": {f"={name} ": f"{name}_cache\n"},
+        }
+        world = FakeWorld(found, env=env)
+        kept = [what for what, _ in removal(world, detect(world), root, runs=False, cache=False, images=False).docker]
+        assert f"container {name}-dev-1" in kept
+        assert f"volume {name}_cache" not in kept
+        told = [what for what, _ in removal(world, detect(world), root, runs=False, cache=True, images=False).docker]
+        assert f"volume {name}_cache" in told
 
 
 def test_without_a_terminal_and_without_yes_nothing_goes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +141,6 @@ def test_removing_removes_that_and_no_more(root: Path) -> None:
     world = FakeWorld(DOCKER, env={"HOME": str(root / "home")})
     runner = RecordingRunner(root)
     assert remove(removal(world, detect(world), root, runs=False, cache=False, images=False), runner) == 0
-    assert runner.lines == ["docker rm --force gpu-workspace-dev-1", "docker network rm gpu-workspace_default"]
+    assert runner.lines == ["docker rm --force ours-dev-1", "docker network rm ours_default"]
     assert sorted(path.name for path in root.iterdir()) == ["app", "home", "runs"]
     assert (root / "runs" / "model").read_text() == "dear"

@@ -22,6 +22,7 @@ from tests.host.recording import RecordingRunner
 
 ROOT = Path(__file__).parents[3]
 HASH = "c2523e41dd82"
+BOX = "a_project_dev_1"  # as compose names it with COMPOSE_COMPATIBILITY
 
 
 def digest() -> str:
@@ -67,16 +68,35 @@ def workspace(
     request: Request | None = None,
     more: Mapping[str, Answer] | None = None,
 ) -> tuple[DockerWorkspace, RecordingRunner]:
+    listed = json.dumps({"Name": BOX, "Service": "dev", "State": "running", "Labels": "a=b"})
     recorded: dict[str, Answer] = {
         "docker info": docker_info(),
         "docker inspect": Completed(0 if len(objects) == 2 else 1, json.dumps(objects), "Error: No such object"),
-        "env": f"dev {config_hash}\n",
+        "env": {"--hash": f"dev {config_hash}\n", "ps --all": listed if any("State" in o for o in objects) else ""},
         **(more or {}),
     }
     world = FakeWorld(recorded, env=env, free=free)
     host = detect(world)
     runner = RecordingRunner(root, react)
     return DockerWorkspace(root, host, choose(host, request or Request()), world, runner, lambda address: why), runner
+
+
+IDLE = """\
+PID   PPID  ELAPSED   COMMAND
+801   780   03:00:00  /sbin/docker-init -- tini -s -- /usr/local/bin/entrypoint.sh idle.sh
+822   801   03:00:00  tini -s -- /usr/local/bin/entrypoint.sh idle.sh
+823   822   03:00:00  /bin/sh /usr/local/bin/idle.sh
+830   823   03:00:00  sleep infinity
+990   780   00:00     /bin/sh /usr/local/bin/healthcheck.sh
+991   990   00:00     python -c import app.errors
+"""
+# With two workers of its loader, and the helper that Python starts for them.
+TRAINING = """\
+877   780   02:13:05  /opt/venv/bin/python /opt/venv/bin/app train gpt2
+878   877   02:13:01  /opt/venv/bin/python /opt/venv/bin/app train gpt2
+879   877   02:13:01  /opt/venv/bin/python /opt/venv/bin/app train gpt2
+880   877   02:13:01  /opt/venv/bin/python -c from multiprocessing.resource_tracker import main;main(5)
+"""
 
 
 def steps(runner: RecordingRunner) -> list[str]:
@@ -139,15 +159,12 @@ def test_an_image_that_is_there_may_be_built_anew_on_a_full_disk(
 
 
 def test_a_container_in_which_something_runs_is_not_replaced(root: Path) -> None:
-    titles, idle = "PID COMMAND\n", "1 /sbin/docker-init -- tini -s -- x.sh sleep infinity\n8 sleep infinity\n"
-    busy: dict[str, Answer] = {"docker top": titles + idle + "77 /opt/venv/bin/python /opt/venv/bin/app train gpt2\n"}
+    busy: dict[str, Answer] = {"docker top": IDLE + TRAINING}
     made, runner = workspace(root, container(), image(digest()), config_hash="other", more=busy)
     with pytest.raises(HostError, match=r"but runs: /opt/venv/bin/python /opt/venv/bin/app train gpt2"):
         made.ensure()
     assert runner.lines == []
-    made, runner = workspace(
-        root, container(), image(digest()), config_hash="other", more={"docker top": titles + idle}
-    )
+    made, runner = workspace(root, container(), image(digest()), config_hash="other", more={"docker top": IDLE})
     made.ensure()
     assert steps(runner) == ["up"]
 
@@ -251,14 +268,97 @@ def test_a_folder_to_write_into_is_made_by_the_user_and_not_in_a_dry_run(root: P
     assert folder.is_dir() and f"{folder}:{folder}" in runner.commands[-1].argv
 
 
+def test_a_path_with_a_colon_is_mounted_by_a_compose_file(root: Path) -> None:
+    """`--volume` separates its parts by colons."""
+    file = root.parent / f"{root.name}-12:30.tsv"
+    file.write_text("good\t1\n")
+    seen: list[dict[str, object]] = []
+
+    def look(command: Command) -> int:
+        (written,) = (root / ".cache").glob("*.compose.yaml")
+        assert str(written.relative_to(root)) in command.argv and "--volume" not in command.argv
+        seen.extend(json.loads(written.read_text())["services"]["dev"]["volumes"])
+        return 3
+
+    made, _ = workspace(root, react=look)
+    assert made.run(made.plan, ["app", "train", "sentiment", f"data.train={file}"], terminal=False) == 3
+    bind = {"create_host_path": False}
+    assert seen == [{"type": "bind", "source": str(file), "target": str(file), "read_only": True, "bind": bind}]
+    assert not list((root / ".cache").glob("*.compose.yaml"))
+
+
+def test_commands_go_to_the_container_that_compose_names(root: Path) -> None:
+    made, runner = workspace(root, container(), image(digest()))
+    made.run(made.plan, ["true"], terminal=True)
+    assert BOX in runner.commands[0].argv
+    made, runner = workspace(root, env={"USER": "j.doe"})
+    made.run(made.plan, ["true"], terminal=True)
+    (named,) = [word for word in runner.commands[0].argv if word.endswith("-dev-1")]
+    assert named.startswith("gpu-workspace-jdoe") and root.name.lower().replace(".", "") in named
+
+
+def test_down_says_what_it_stops_and_asks(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy: dict[str, Answer] = {"docker top": IDLE + TRAINING}
+    made, runner = workspace(root, container(), image(digest()), more=busy)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    with pytest.raises(HostError, match="nothing was stopped"):
+        made.stop()
+    assert capsys.readouterr().err.count("app train gpt2 (for 02:13:05)") == 1
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda: "n")
+    assert (made.stop(), steps(runner)) == (1, [])
+    monkeypatch.setattr("builtins.input", lambda: "y")
+    assert (made.stop(), steps(runner)) == (0, ["down"])
+    assert (made.stop(yes=True), steps(runner)) == (0, ["down", "down"])
+
+
+def test_down_asks_nothing_when_nothing_runs(root: Path) -> None:
+    made, runner = workspace(root, container(), image(digest()), more={"docker top": IDLE})
+    assert (made.stop(), steps(runner)) == (0, ["down"])
+
+
+def test_a_cached_build_is_not_refused_for_lack_of_disk(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"Type": "Images", "Size": "1GB"}, {"Type": "Build Cache", "Size": "6.5GB"}]
+    cache: dict[str, Answer] = {"docker system df": "\n".join(map(json.dumps, rows))}
+    made, runner = workspace(root, free=1_000_000_000, more=cache)
+    made.ensure()
+    assert steps(runner) == ["buildx", "up"]
+    assert "has 1.0 GB free" in capsys.readouterr().err
+
+
 def test_state_tells_what_is_there(root: Path) -> None:
-    made, _ = workspace(root)
+    made, _ = workspace(root, env={"COMPOSE_PROJECT_NAME": "mine"})
     assert made.state(made.plan) == [
         "image     gpu-workspace:cpu-dev: not built",
-        "container gpu-workspace-dev-1: none",
+        "container mine-dev-1: none",
     ]
     made, _ = workspace(root, container(), image("older"))
     assert made.state(made.plan) == [
         "image     gpu-workspace:cpu-dev, not current: the next `invoke up` rebuilds it",
-        "container gpu-workspace-dev-1: running, healthy",
+        f"container {BOX}: running, healthy",
+    ]
+
+
+def test_state_tells_what_runs_since_when_and_how_to_stop_it(root: Path) -> None:
+    boxes = [
+        {"Name": BOX, "Service": "dev", "State": "running", "Labels": "x=y,com.docker.compose.oneoff=False"},
+        {"Name": "one", "Service": "dev", "State": "running", "Labels": "com.docker.compose.oneoff=True,x=y"},
+        {"Name": "two", "Service": "notebook", "State": "running", "Labels": ""},
+    ]
+    single = "PID PPID ELAPSED COMMAND\n901 1 00:07 python app predict /data/x.txt\n"
+    more: dict[str, Answer] = {
+        "env": {"--hash": f"dev {HASH}\n", "ps --all": json.dumps(boxes)},  # an array, as before compose 2.21
+        "docker top": {BOX: IDLE + TRAINING, "top one": single},
+    }
+    made, _ = workspace(root, container(), image(digest()), more=more)
+    assert isinstance(made.world, FakeWorld)
+    made.world.files["/proc/877/status"] = "Name:\tapp\nNSpid:\t877\t42\nThreads:\t1\n"
+    assert made.state(made.plan)[2:] == [
+        "running   /opt/venv/bin/python /opt/venv/bin/app train gpt2 (for 02:13:05);"
+        f" stop: `docker exec {BOX} kill 42`",
+        "running   python app predict /data/x.txt (for 00:07);"
+        " follow: `docker attach --sig-proxy=false one`; stop: `docker stop one`",
+        "          `invoke shell` opens a shell next to it, `invoke down` stops everything",
     ]

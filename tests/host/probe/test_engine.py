@@ -163,6 +163,23 @@ def test_a_training_is_not_ended_by_a_second_terminal_that_asks_for_something_el
     assert docker("inspect", "--format", "{{.Id}}", f"{PROJECT}-dev-1") == container
 
 
+def test_down_asks_and_lets_what_runs_write_its_checkpoint(env: dict[str, str]) -> None:
+    script = "trap 'sleep 1; echo saved >/cache/saved; exit 41' TERM; echo ready; sleep 60 & wait"
+    with start("up", "--gpus", "none", "--command", script, env=env) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        told = invoke("status", "--gpus", "none", env=env)
+        assert "running   bash -c trap" in told.stdout and f"docker exec {PROJECT}-dev-1 kill " in told.stdout
+        refused = invoke("down", env=env)
+        assert refused.returncode == 2 and "sleep 60" in refused.stderr and "add `--yes`" in refused.stderr
+        assert process.poll() is None
+        assert invoke("down", "--yes", env=env).returncode == 0
+        process.communicate(timeout=20)
+    assert process.returncode == 41
+    again = invoke("up", "--gpus", "none", "--command", "cat /cache/saved", env=env)
+    assert again.stdout == "saved\n", again.stderr
+
+
 @pytest.mark.slow
 def test_the_first_command_trains_in_the_container(
     env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
