@@ -24,6 +24,7 @@ FOLDERS = {"old": Path("old"), "new": Path("new")}
 WORK = Workload("hello-linear", (), None, "30 steps")
 
 
+@pytest.mark.slow
 def test_a_checkout_against_itself_trains_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,6 +52,7 @@ def test_a_doctor_check_is_added(checkout: Path) -> None:
     assert row in (checkout / "docs" / "checks.md").read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.slow
 def test_a_known_error_is_added(checkout: Path) -> None:
     assert explain("OSError: [Errno 116] Stale file handle: 'part-0.npy'") == [], "the page's example is not known yet"
     outputs = dict(follow(PAGES / "add-a-known-error.md", checkout))

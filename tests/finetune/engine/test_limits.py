@@ -112,6 +112,7 @@ def test_a_language_models_evaluations_take_a_tenth_of_the_training(tmp_path: Pa
     assert "144 of 6,000" in run.report.read_text()
 
 
+@pytest.mark.slow
 def test_eval_batches_sets_the_limit(tmp_path: Path) -> None:
     settings = [*long_text(tmp_path), "trainer.max_steps=2", "trainer.eval_every=1"]
     found = {}

@@ -93,6 +93,7 @@ def test_the_saved_model_is_a_gpt2_of_transformers(text: Path, tmp_path: Path) -
         torch.testing.assert_close(ours(ids[:, :16]), model(ids[:, :16]).logits, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_our_gpt2_and_theirs_have_the_same_loss_curve(gpt2_folder: Path, text: Path, tmp_path: Path) -> None:
     """The same weights, data, order and optimizer; one is our model and loss, the other transformers'."""
     same = [
