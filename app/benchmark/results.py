@@ -94,7 +94,7 @@ class TimeShare:
 
 @dataclass(frozen=True)
 class Lever:
-    """A setting to change, and how many times as fast the step then is: measured, or at most as an estimate."""
+    """A setting to change, and how many times as fast the step then is: measured, or an upper bound, not shown."""
 
     what: str
     gain: Figure

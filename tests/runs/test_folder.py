@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -59,14 +60,14 @@ def test_a_run_that_may_not_be_read_hides_no_other(
     """Root may read everything, so the refusal is simulated."""
     mine = a_run(tmp_path, "b", "20230508T000000Z-aaaaaa")
     theirs = a_run(tmp_path, "b", "20230509T000000Z-bbbbbb")
-    is_file, read_text = Path.is_file, Path.read_text
+    stat = Path.stat
 
-    def refused(path: Path) -> None:
+    def refused(path: Path, **options: bool) -> os.stat_result:
         if theirs.path in path.parents:
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
 
-    monkeypatch.setattr(Path, "is_file", lambda path: (refused(path), is_file(path))[1])
-    monkeypatch.setattr(Path, "read_text", lambda path, *a, **k: (refused(path), read_text(path, *a, **k))[1])
+    monkeypatch.setattr(Path, "stat", refused)
     assert cli.main(["runs", "--runs", str(tmp_path)]) == 0
     shown = capsys.readouterr()
     assert str(mine.path) in shown.out and "unreadable" in shown.out and "Permission denied" in shown.err
