@@ -247,7 +247,7 @@ def test_processes_of_one_machine_use_the_loopback_only(tmp_path: Path) -> None:
     process = app("train", "hello-linear", *endless, "--runs", str(tmp_path / "runs"), TMPDIR=str(meetings))
     seen: set[str] = set()
     end = time.monotonic() + 120
-    while sum(len(read_records(path)) for path in tmp_path.rglob("metrics.jsonl")) < 4:
+    while sum(len(read_records(path)) for path in (tmp_path / "runs").rglob("metrics.jsonl")) < 4:
         assert process.poll() is None and time.monotonic() < end, process.communicate()[0]
         seen |= addresses(family(process.pid))  # gloo listens only while the processes meet
         time.sleep(0.02)
