@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
+import re
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+BLOCK = 4096  # bytes; a file system on a full disk may still take an empty file
+
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by a file with these bytes; the old file stays complete until the new one is on the disk."""
+    """Replace `path` by a file with these bytes; the old file stays complete until the new one is on the disk.
+
+    Raises OSError that names `path` if the system refuses it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())  # mkstemp gives 0600, also if the user lets others read
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    building = _building_name(path)
+    with _naming(path, building):
+        try:
+            with building.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            building.replace(path)
+        except BaseException:
+            building.unlink(missing_ok=True)
+            raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,31 +68,73 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder to fill; it becomes `path` when the block ends without an error.
 
     If another process has made `path` in the meantime, its folder stays and ours is dropped: both hold the same.
+    Raises OSError that names `path` if the system refuses it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    building.chmod(0o777 & ~_umask())
-    try:
-        yield building
-        for entry in building.rglob("*"):
-            entry.chmod((0o777 if entry.is_dir() else 0o666) & ~_umask())  # safetensors writes files as 0600
-            to_disk(entry)
-        to_disk(building)
+    building = _building_name(path)
+    with _naming(path, building):
+        building.mkdir()
+        mode = stat.S_IMODE(building.stat().st_mode)  # what the umask leaves of 0o777
         try:
-            building.rename(path)
-        except OSError:
-            if not path.is_dir():
-                raise
-        to_disk(path.parent)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+            yield building
+            for entry in building.rglob("*"):
+                usual = mode if entry.is_dir() else mode & 0o666
+                if stat.S_IMODE(entry.stat().st_mode) != usual:  # safetensors writes files as 0600
+                    entry.chmod(usual)
+                to_disk(entry)
+            to_disk(building)
+            try:
+                building.rename(path)
+            except OSError:
+                if not path.is_dir():
+                    raise
+            to_disk(path.parent)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
 
 
-def _umask() -> int:
-    """Return the permissions that this process takes from new files. They can only be read by setting them."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def _building_name(path: Path) -> Path:
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}"
+
+
+@contextmanager
+def _naming(path: Path, building: Path) -> Iterator[None]:
+    """Let an OSError of the block name `path` if it names no file, or the one that was to become `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in REFUSALS and error.filename in (None, str(building)):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OSError if no file can be written into a folder, which need not exist yet. Leaves nothing behind.
+
+    Called before long work, so that its result is not lost at the end.
+    """
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    with tempfile.TemporaryFile(dir=place) as file:
+        file.write(bytes(BLOCK))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def refusal(error: BaseException) -> int | None:
+    """Return the error number if the system refused a file (no room, no access, a broken disk); None for other errors.
+
+    Libraries in Rust report it as text, `(os error 28)`; shutil as `[Errno 28]`; numpy as bytes that were not written.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno if error.errno in REFUSALS else None
+    text = str(error)
+    if re.fullmatch(r"\d+ requested and \d+ written", text):
+        return errno.ENOSPC
+    found = re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", text)
+    number = int(found[1] or found[2]) if found else None
+    return number if number in REFUSALS else None
 
 
 def to_disk(path: Path) -> None:

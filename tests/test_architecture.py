@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "schema": {"errors"},
     "config": {"errors", "paths", "schema"},
     "compat": set(),
-    "paths": set(),
+    "paths": {"errors"},
     "signals": set(),
     "host": {"errors"},
     "recipes": set(),

@@ -122,6 +122,20 @@ def test_a_workflow_can_only_read_and_a_release_can_push_images(path: Path) -> N
     assert not any("permissions" in job for job in workflow["jobs"].values())
 
 
+def test_workflows_run_actions_by_commit_and_tools_by_version() -> None:
+    """A tag can be moved to other code, and the newest version of a tool is another one tomorrow."""
+    files = [*sorted((ROOT / ".github" / "workflows").glob("*.yml")), ROOT / ".ci" / "run"]
+    text = "\n".join(path.read_text() for path in files)
+    uses = re.findall(r"uses: (.*)$", text, re.M)
+    assert uses and [use for use in uses if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use)] == []
+    installed = re.findall(r"\bpip\"? install ([^#\n]+)", text)
+    assert len(installed) == 3
+    words = {word for line in installed for word in line.split() if not word.startswith("-")}
+    locked = (ROOT / "docker" / "locks" / "dev.txt").read_text()
+    assert {word.partition("==")[0] for word in words} == {"invoke", "uv"}
+    assert [word for word in words if f"\n{word} " not in locked] == []
+
+
 def test_hooks_run_what_lint_runs() -> None:
     lint = [command[0] for command in lint_commands(ROOT)]
     assert [shlex.split(hook["entry"])[0] for hook in HOOKS] == lint

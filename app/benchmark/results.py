@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.benchmark.figure import Figure, Limit, Work, single
 from app.errors import DataError, Problem
-from app.fileio import write_bytes
+from app.fileio import write_text
 
 BENCHMARK_VERSION = 2
 
@@ -94,7 +94,7 @@ class TimeShare:
 
 @dataclass(frozen=True)
 class Lever:
-    """A setting to change, and how many times as fast the step then is: measured, or at most as an estimate."""
+    """A setting to change, and how many times as fast the step then is: measured, or an upper bound, not shown."""
 
     what: str
     gain: Figure
@@ -179,9 +179,14 @@ _ADAPTER = TypeAdapter(BenchmarkResult)
 _FIX = "give a bench.json that `app bench` wrote"
 
 
+def as_json(result: BenchmarkResult) -> str:
+    """Return a result as the JSON that `read` reads."""
+    return _ADAPTER.dump_json(result, indent=1).decode() + "\n"
+
+
 def write(result: BenchmarkResult, path: Path) -> None:
     """Write a result as JSON, atomically."""
-    write_bytes(path, _ADAPTER.dump_json(result, indent=1) + b"\n")
+    write_text(path, as_json(result))
 
 
 def read(path: Path) -> BenchmarkResult:

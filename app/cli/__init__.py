@@ -10,16 +10,18 @@ also return 1 for a negative answer.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.errors import WorkspaceError, did_you_mean
+from app.errors import Problem, WorkspaceError, did_you_mean
+from app.fileio import refusal
 from app.signals import STOP, Stopped
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -147,7 +149,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     in_main_thread = threading.current_thread() is threading.main_thread()  # the only one that may handle signals
     try:
         with STOP.handled() if in_main_thread else nullcontext():
-            return VERBS[name].load().main(arguments[1:])
+            code = VERBS[name].load().main(arguments[1:])
+            sys.stdout.flush()  # a full disk shows here, and not in a traceback after the end
+            return code
     except WorkspaceError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -159,9 +163,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has closed it: `app predict ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
-    except Exception:  # a bug, or a broken environment: the traceback, then the entry of the catalogue that fits it
+    except Exception as error:  # a bug, or a broken environment: the traceback, then the catalogue's entry that fits it
+        if number := refusal(error):
+            print(refused(error, number), file=sys.stderr)
+            _drop_output()
+            return 2
         from app.host.explain import advice
 
         text = traceback.format_exc()
@@ -169,3 +177,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         if known := advice(text):
             print(known, file=sys.stderr)
         return 1
+
+
+def refused(error: Exception, number: int) -> Problem:
+    """Return what to tell the user if the system refused a file with this error number, wherever that was."""
+    place = getattr(error, "filename", None)
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        fix = "make room on that disk"
+    elif number == errno.EFBIG:
+        fix = "raise the limit on the size of a file: ulimit -f unlimited"
+    elif number == errno.EIO:
+        fix = "check the disk or network that it is on"
+    else:
+        fix = "give yourself access to it"
+    fix += "; WORKSPACE_CACHE=FOLDER puts the cache elsewhere, --runs and --out the results"
+    return Problem(os.strerror(number), fix, place if isinstance(place, str) else "")
+
+
+def _drop_output() -> None:
+    """Let what is still to be printed go nowhere: Python would try again at the end, and print a traceback."""
+    with suppress(OSError, ValueError):  # stdout is no file, as in a notebook
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -79,23 +79,28 @@ def main(argv: Sequence[str]) -> int:
 
 
 def measure(options: argparse.Namespace) -> int:
-    """Measure, write the three files, and print the result."""
+    """Measure, print the result, and write the three files; printed first, so that no failure to write loses it."""
     from app.benchmark.budget import Budget, parse_seconds
 
     budget = Budget(parse_seconds(options.budget), started=options.started)
 
     from app.benchmark import results, suite
     from app.benchmark.report import html, markdown
-    from app.fileio import write_text
+    from app.fileio import check_writable, write_text
+    from app.runs.disk import disk_errors
 
+    fix = "make room or give yourself access, or name another folder with --out"
+    with disk_errors("the result", options.out, fix):
+        check_writable(options.out)
     result = suite.run(options.recipe, options.overrides, budget)
-    results.write(result, options.out / "bench.json")
-    write_text(options.out / "bench.md", markdown.to_markdown(result))
-    write_text(options.out / "bench.html", html.to_html(result))
-    if options.json:
-        print((options.out / "bench.json").read_text(encoding="utf-8"), end="")
-    else:
-        print(markdown.to_text(result))
+    try:
+        print(results.as_json(result) if options.json else markdown.to_text(result), end="" if options.json else "\n")
+    finally:  # also if nobody reads what is printed
+        with disk_errors("the result", options.out, fix):
+            results.write(result, options.out / "bench.json")
+            write_text(options.out / "bench.md", markdown.to_markdown(result))
+            write_text(options.out / "bench.html", html.to_html(result))
+    if not options.json:
         print(f"\n{options.out}/bench.json, bench.md, bench.html")
     return 0
 

@@ -7,7 +7,11 @@ echo "What a film!" | app predict sentiment
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from app.cli.arguments import FILE, add_run
 from app.fileio import as_json
@@ -41,7 +45,26 @@ def main(argv: Sequence[str]) -> int:
     run = find_run(options.run, options.runs)
     from app.finetune.evaluate import predict_lines
 
-    text = "".join(f"{as_json(line)}\n" for line in predict_lines(run, None if options.file == "-" else options.file))
+    with _pipe_as_stdin(options.file) as file:
+        text = "".join(f"{as_json(line)}\n" for line in predict_lines(run, file))
     with STOP.holding():  # all lines or none: a part of them would look like an answer to everything
         print(text, end="", flush=True)
     return 0
+
+
+@contextmanager
+def _pipe_as_stdin(name: str) -> Iterator[str | None]:
+    """Yield the name of the file to read; None for stdin, which a pipe becomes: `app predict RUN <(command)`."""
+    try:
+        is_pipe = stat.S_ISFIFO(Path(name).stat().st_mode)
+    except (OSError, ValueError):  # no such file, which its reader reports
+        is_pipe = False
+    if not is_pipe:
+        yield None if name == "-" else name
+        return
+    before = sys.stdin
+    with Path(name).open(encoding="utf-8", errors="surrogateescape") as sys.stdin:
+        try:
+            yield None
+        finally:
+            sys.stdin = before

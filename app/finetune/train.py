@@ -30,7 +30,7 @@ from app.models.counts import count_parameters
 from app.runs import manifest, records, report
 from app.runs.checkpoints import weights_digest
 from app.runs.disk import disk_errors
-from app.runs.folder import Run, create_run
+from app.runs.folder import OTHER_FOLDER, Run, create_run
 from app.schema import Recipe
 
 PROBED = 4  # examples of dev on which the saved model is compared with the trained one
@@ -74,6 +74,8 @@ def train_recipe(recipe: Recipe, runs: Path) -> Finished:
     def new_run(splits: Splits) -> Run:
         return broadcast_from_rank0(lambda: create_run(recipe, manifest.manifest_of(recipe, splits.digests()), runs))
 
+    with disk_errors("the folder of the run", runs, OTHER_FOLDER):
+        fileio.check_writable(runs / recipe.name)  # before the data is read and encoded
     with process_group(recipe) as rank:
         session = prepare(recipe, new_run)
         assert session.run is not None
@@ -102,6 +104,8 @@ def use_free_cores(recipe: Recipe, since: CoreUse | None) -> None:
 
 def resume_run(run: Run, overrides: Sequence[str] = ()) -> Finished:
     """Continue a run that was stopped, to the same bits as if it had not been."""
+    with disk_errors(run.path.name, run.path):
+        fileio.check_writable(run.path)
     with process_group(run.recipe(list(overrides))) as rank, run.in_use() if rank.is_zero else nullcontext():
         again = broadcast_from_rank0(lambda: restart(run, overrides))
         torch.set_num_threads(run.threads())  # the bits of a sum depend on their number
@@ -166,11 +170,12 @@ def finish(session: Session, loop: TrainingLoop, finished: Finished) -> None:
     summary = finished.summary()
     scores, tables = summary["scores"], {split: found.tables for split, found in finished.scores.items()}
     picture = run.path / "curves.svg"
-    drawn = report.draw_curves(records.read_records(run.metrics), picture)
-    text = report.report_markdown(
-        session.recipe, run.manifest(), scores, tables, picture.name if drawn else None, finished.dev_scored
-    )
-    fileio.write_text(run.report, text)
+    with disk_errors(run.report.name, run.path):
+        drawn = report.draw_curves(records.read_records(run.metrics), picture)
+        text = report.report_markdown(
+            session.recipe, run.manifest(), scores, tables, picture.name if drawn else None, finished.dev_scored
+        )
+        fileio.write_text(run.report, text)
     run.update(
         precision=session.precision.word,
         steps=loop.position.step,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
-
-from app.errors import Problem, RunError
+from app import fileio
+from app.errors import Problem, RunError, WorkspaceError
 
 
 @contextmanager
@@ -19,11 +19,12 @@ def disk_errors(what: str, folder: Path, fix: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, SafetensorError) as error:
-        reason = str(error) if isinstance(error, SafetensorError) else error.strerror or str(error)
-        if isinstance(error, SafetensorError):
-            if "os error" not in reason:  # an error of safetensors itself
-                raise
-            reason = reason.rpartition(": ")[2]
+    except WorkspaceError:
+        raise
+    except Exception as error:
+        number = fileio.refusal(error)  # libraries in Rust raise no OSError
+        if number is None and not isinstance(error, OSError):
+            raise
+        reason = os.strerror(number) if number else getattr(error, "strerror", None) or str(error)
         fix = fix or f"make room or give access, then `app train --resume {folder}`: what was written before is whole"
         raise RunError(Problem(f"{what} could not be written: {reason}", fix, str(folder))) from error

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from app.runs.disk import disk_errors
 from app.schema import Recipe
 
 RUNS = Path("runs")
+OTHER_FOLDER = "make room or give yourself access, or name another folder with --runs"
+STAMP = "%Y%m%dT%H%M%SZ"
+NAME = re.compile(r"([1-8]\d{3}(0[1-9]|1[0-2])\d\dT\d{6}Z)-.+")  # a year from 9000 on is no clock's
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class Run:
 
     def update(self, **values: Any) -> None:
         """Set values of the manifest and write it."""
-        fileio.write_json(self.manifest_file, {**self.manifest(), **values})
+        with disk_errors(self.manifest_file.name, self.path):
+            fileio.write_json(self.manifest_file, {**self.manifest(), **values})
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -90,20 +95,48 @@ class Run:
 
 def create_run(recipe: Recipe, manifest: dict[str, Any], root: Path = RUNS) -> Run:
     """Create the folder of a new run and return it. It appears with its recipe and manifest in it, or not at all."""
-    started = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    run = Run(root / recipe.name / f"{started}-{secrets.token_hex(3)}")
-    again = "make room or give yourself access, or name another folder with --runs"
-    with disk_errors("the folder of the run", root, again), fileio.new_folder(run.path) as building:
+    run = Run(root / recipe.name / f"{_stamp_after(list_runs(root, recipe.name))}-{secrets.token_hex(3)}")
+    with disk_errors("the folder of the run", root, OTHER_FOLDER), fileio.new_folder(run.path) as building:
         fileio.write_text(building / "recipe.yaml", to_yaml(recipe))
         fileio.write_json(building / "run.json", manifest)
     return run
 
 
 def list_runs(root: Path = RUNS, recipe: str | None = None) -> list[Run]:
-    """Return all runs, or those of one recipe, oldest first."""
+    """Return all runs, or those of one recipe, oldest first. One that may not be read is among them."""
     recipes = [path for path in _folders(root) if recipe in (None, path.name)]
-    runs = [path for folder in recipes for path in _folders(folder) if (path / "run.json").is_file()]
-    return [Run(path) for path in sorted(runs, key=lambda path: path.name)]
+    runs = [Run(path) for folder in recipes for path in _folders(folder) if _is_run(path)]
+    return sorted(runs, key=lambda run: (_began(run), run.path.name))
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        return (path / "run.json").is_file()
+    except OSError:  # somebody else's folder
+        return NAME.fullmatch(path.name) is not None
+
+
+def _began(run: Run) -> str:
+    """Return when a run began, by its name; by its record if somebody renamed it; empty if neither says."""
+    if found := NAME.fullmatch(run.path.name):
+        return found[1]
+    try:
+        return datetime.fromisoformat(str(run.manifest().get("started"))).astimezone(timezone.utc).strftime(STAMP)
+    except (RunError, ValueError, OverflowError, OSError):
+        return ""
+
+
+def _stamp_after(runs: list[Run]) -> str:
+    """Return the time for the name of a run that begins now: after all others, also if a clock was ahead before."""
+    now = datetime.now(timezone.utc)
+    for run in runs:
+        if found := NAME.fullmatch(run.path.name):
+            try:
+                before = datetime.strptime(found[1], STAMP).replace(tzinfo=timezone.utc)
+            except ValueError:  # the 31st of February
+                continue
+            now = max(now, before + timedelta(seconds=1))
+    return now.strftime(STAMP)
 
 
 def _folders(path: Path) -> list[Path]:

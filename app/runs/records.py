@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app import fileio
+from app.errors import Problem
 from app.runs.disk import disk_errors
 
 
@@ -41,7 +42,9 @@ class JsonLines(Recorder):
 
     def flush(self) -> None:
         if self.path.is_file():
-            fileio.to_disk(self.path)
+            with disk_errors(self.path.name, self.path.parent):
+                fileio.to_disk(self.path)
+                fileio.to_disk(self.path.parent)  # which holds its name
 
     def size(self) -> int:
         return self.path.stat().st_size if self.path.is_file() else 0
@@ -58,8 +61,21 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def truncate(path: Path, size: int) -> None:
-    """Keep the first `size` bytes: a run that resumes writes the records after its checkpoint again."""
-    if path.is_file() and path.stat().st_size > size:
-        os.truncate(path, size)
+def rewind(path: Path, size: int) -> list[Problem]:
+    """Keep the first `size` bytes, those before a checkpoint: a run that resumes writes the later records again.
+
+    Removes a last line that is cut short, so that the next record is not glued to it. Returns what was lost.
+    """
+    lost = []
+    kept = path.read_bytes()[:size] if path.is_file() else b""
+    fix = "nothing to do: the training continues, and its weights are whole"
+    if len(kept) < size:
+        what = f"{size - len(kept)} bytes of records before the checkpoint are missing"
+        lost.append(Problem(what, fix, str(path)))
+    whole = kept[: kept.rfind(b"\n") + 1]
+    if whole != kept:
+        lost.append(Problem("the last record was cut short and is removed", fix, str(path)))
+    if path.is_file() and path.stat().st_size > len(whole):
+        os.truncate(path, len(whole))
         fileio.to_disk(path)
+    return lost

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,3 +105,14 @@ def test_a_signal_while_exporting_leaves_no_folder(
     target = tmp_path / "out" / "model"
     assert stopped(capsys, "export", "sentiment", str(target), "--runs", str(runs)) == (code, "")
     assert list(target.parent.iterdir()) == [], "neither the folder nor what was to become it"
+
+
+def test_a_pipe_is_read_as_stdin_is(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`app predict RUN <(command)`, as bash passes it."""
+    reader, writer = os.pipe()
+    os.write(writer, b"a good film\n\na bad film\n")
+    os.close(writer)
+    capsys.readouterr()
+    assert cli.main(["predict", "sentiment", f"/dev/fd/{reader}", "--runs", str(runs)]) == 0
+    os.close(reader)
+    assert [json.loads(line)["line"] for line in capsys.readouterr().out.splitlines()] == [1, 2, 3]

@@ -51,11 +51,13 @@ def figure_rows(items: Sequence[Kernel | TrainingStep]) -> list[FigureRow]:
 
 
 def diagnosis_rows(diagnoses: Sequence[Diagnosis]) -> list[FigureRow]:
-    """Return the diagnoses in numbers: a row for each part of a step's time, and for the gain of each lever."""
+    """Return the diagnoses in numbers: a row for each part of a step's time, and for each measured gain."""
     rows: list[FigureRow] = []
     for diagnosis in diagnoses:
         rows += [figure_row(diagnosis.step, f"time by {part.bound}", part.share) for part in diagnosis.parts]
-        rows += [figure_row(diagnosis.step, f"with {lever.what}", lever.gain) for lever in diagnosis.levers]
+        rows += [
+            figure_row(diagnosis.step, f"with {lever.what}", lever.gain) for lever in diagnosis.levers if lever.measured
+        ]
     return rows
 
 

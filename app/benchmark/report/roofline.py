@@ -19,6 +19,11 @@ from app.benchmark.results import BenchmarkResult
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 34, 50
 LINE_HEIGHT = 15
+FLOOR = HEIGHT - BOTTOM
+ROOF_NAME = 130  # pixels of `bf16 1.86 TFLOP/s` above the right end of a roof
+CHARACTER = 6.7  # pixels of an average letter, rounded up, so that a box holds its text in any usual font
+# Where a name may be, nearest first: pixels to the side, pixels down, and to which side.
+OFFSETS = [(a, d, s) for a in (18, 36, 60, 90, 130) for d in (0, -16, 16, -32, 32, -56, 56, -84, 84) for s in (1, -1)]
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
@@ -38,6 +43,19 @@ class Point:
     """90th percentile of the rate."""
     n: int
     """Samples of the rate."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of the picture, in pixels; y grows downwards."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+Line = tuple[tuple[float, float], tuple[float, float]]  # its left end and its right end, in pixels
 
 
 @dataclass(frozen=True)
@@ -87,7 +105,8 @@ def svg(result: BenchmarkResult) -> str:
         peak_rate = peaks.get(point.precision)
         roof = None if peak_rate is None else min(peak_rate, bandwidth * point.intensity)
         parts.append(marker(axes, point, roof))
-    parts += labels(axes, [point for point in found if point.name in labelled])
+    lines = [line for peak in peaks.values() for line in roof_lines(axes, peak, bandwidth)]
+    parts += labels(axes, found, [point for point in found if point.name in labelled], lines)
     return "\n".join([*parts, "</svg>"])
 
 
@@ -132,10 +151,8 @@ def grid_lines(axes: Axes) -> list[str]:
 
 def roof_line(axes: Axes, precision: str, peak: float, bandwidth: float) -> list[str]:
     """Return one precision's roof: it rises with the bandwidth, then is flat at the peak."""
-    start = max(10.0**axes.x0, 10.0**axes.y0 / bandwidth)
-    ridge = peak / bandwidth
-    corners = [(start, start * bandwidth), (ridge, peak), (10.0**axes.x1, peak)]
-    path = " ".join(f"{axes.x(x):.1f},{axes.y(y):.1f}" for x, y in corners)
+    rising, flat = roof_lines(axes, peak, bandwidth)
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (*rising, flat[1]))
     label = f"{precision} {si_prefixed(peak, 3)}FLOP/s"
     place = f'x="{WIDTH - RIGHT - 4}" y="{axes.y(peak) - 5:.1f}" text-anchor="end"'
     return [
@@ -144,19 +161,63 @@ def roof_line(axes: Axes, precision: str, peak: float, bandwidth: float) -> list
     ]
 
 
-def labels(axes: Axes, found: Sequence[Point]) -> list[str]:
-    """Return the names of points next to them, moved down if they would overlap, each with a line to its point."""
+def roof_lines(axes: Axes, peak: float, bandwidth: float) -> tuple[Line, Line]:
+    """Return the rising and the flat part of a roof."""
+    start = max(10.0**axes.x0, 10.0**axes.y0 / bandwidth)
+    corners = [(start, start * bandwidth), (peak / bandwidth, peak), (10.0**axes.x1, peak)]
+    first, ridge, last = [(axes.x(x), axes.y(y)) for x, y in corners]
+    return (first, ridge), (ridge, last)
+
+
+def labels(axes: Axes, found: Sequence[Point], named: Sequence[Point], lines: Sequence[Line]) -> list[str]:
+    """Return the names of some points, each near its point, on no mark, line or other name as far as there is room.
+
+    `found`: every point that has a mark. `lines`: the roofs. A thin line leads from a name to its point.
+    """
+    taken = [_mark(axes, point) for point in found]
+    taken += [Box(x1 - ROOF_NAME, y1 - LINE_HEIGHT, x1, y1) for _, (x1, y1) in lines[1::2]]  # their own names
     parts = []
-    below = 0.0
-    for point in sorted(found, key=lambda p: axes.y(p.rate)):
+    for point in sorted(named, key=lambda p: (axes.y(p.rate), axes.x(p.intensity))):
         x, y = axes.x(point.intensity), axes.y(point.rate)
-        below = max(y, below + LINE_HEIGHT)
-        side, anchor = (1, "start") if x < 0.7 * WIDTH else (-1, "end")
-        start, end = x + 9 * side, x + 24 * side
-        parts.append(f'<line class="grid" x1="{start:.1f}" y1="{y:.1f}" x2="{end:.1f}" y2="{below:.1f}"/>')
-        place = f'x="{end + 3 * side:.1f}" y="{below + 4:.1f}" text-anchor="{anchor}"'
-        parts.append(f'<text class="name" {place}>{escape(point.name)}</text>')
+        width = CHARACTER * len(point.name)
+        places = [_label_box(x, y, width, side, away, down) for away, down, side in OFFSETS]
+        inside = [
+            box for box in places if box.x0 >= LEFT and box.x1 <= WIDTH - RIGHT and box.y0 >= TOP and box.y1 <= FLOOR
+        ]
+        best = min(inside or places, key=lambda box: _covered(box, taken, lines))  # the first, which is the nearest
+        taken.append(best)
+        near = best.x0 if best.x0 > x else best.x1
+        middle = (best.y0 + best.y1) / 2
+        start = x + (9 if best.x0 > x else -9)
+        parts.append(f'<line class="grid" x1="{start:.1f}" y1="{y:.1f}" x2="{near:.1f}" y2="{middle:.1f}"/>')
+        parts.append(f'<text class="name" x="{best.x0 + 3:.1f}" y="{middle + 4:.1f}">{escape(point.name)}</text>')
     return parts
+
+
+def _label_box(x: float, y: float, width: float, side: int, away: int, down: int) -> Box:
+    x0 = x + away if side > 0 else x - away - width - 6
+    return Box(x0, y + down - LINE_HEIGHT / 2, x0 + width + 6, y + down + LINE_HEIGHT / 2)
+
+
+def _mark(axes: Axes, point: Point) -> Box:
+    x, y, radius = axes.x(point.intensity), axes.y(point.rate), 4 if point.kind == "kernel" else 9
+    return Box(x - radius, y - radius, x + radius, y + radius)
+
+
+def _covered(box: Box, taken: Sequence[Box], lines: Sequence[Line]) -> int:
+    """Return how many boxes and lines a box covers."""
+    boxes = sum(box.x0 < b.x1 and b.x0 < box.x1 and box.y0 < b.y1 and b.y0 < box.y1 for b in taken)
+    return boxes + sum(_crosses(box, line) for line in lines)
+
+
+def _crosses(box: Box, line: Line) -> bool:
+    """Return whether a line that runs to the right enters a box."""
+    (x0, y0), (x1, y1) = line
+    left, right = max(x0, box.x0), min(x1, box.x1)
+    if left > right:
+        return False
+    ends = [y0 + (y1 - y0) * (x - x0) / (x1 - x0) if x1 > x0 else y0 for x in (left, right)]
+    return min(ends) < box.y1 and max(ends) > box.y0
 
 
 def marker(axes: Axes, point: Point, roof: float | None) -> str:

@@ -57,10 +57,12 @@ def time_shares(profile: StepProfile) -> dict[Bound, float]:
 
 
 def levers(profile: StepProfile, others: Sequence[TrainingStep], rates: Mapping[str, float]) -> tuple[Lever, ...]:
-    """Return the settings that would make the step faster, the largest gain first.
+    """Return the settings that make the step faster, the largest gain first, then those that may.
 
-    A gain is what the grid measured. For a setting that the grid did not time, it is an upper estimate, in which a
-    whole part of the step's time goes away. `others`: the same recipe's steps in other settings.
+    A gain is what the grid measured. For a setting that nothing timed, it is an upper bound, in which a whole part of
+    the step's time goes away; that is no promise, and is not shown: compiling often costs time on a CPU.
+
+    `others`: the same recipe's steps in other settings.
     `rates`: measured matmul FLOP/s by precision, for the precisions that were not timed.
     """
     share = time_shares(profile)
@@ -81,11 +83,12 @@ def levers(profile: StepProfile, others: Sequence[TrainingStep], rates: Mapping[
     if profile.workers == 0:
         choices.append(_estimate("trainer.workers=2", share["input"]))
     choices.append(_estimate("a larger trainer.batch_size", share["launch"]))
-    return tuple(sorted((lever for lever in choices if lever.gain.value > 1.02), key=lambda lever: -lever.gain.value))
+    useful = (lever for lever in choices if lever.gain.value > 1.02)
+    return tuple(sorted(useful, key=lambda lever: (not lever.measured, -lever.gain.value)))
 
 
 def diagnose(profile: StepProfile, others: Sequence[TrainingStep], rates: Mapping[str, float]) -> Diagnosis:
-    """Return the bound, the largest lever and its expected gain, as data and as a sentence."""
+    """Return the bound, the largest lever and its measured gain, as data and as a sentence."""
     shares, choices = time_shares(profile), levers(profile, others, rates)
     bound, share = next(iter(shares.items()))
     unexplained = 1 - sum(shares.values())
@@ -100,12 +103,12 @@ def diagnose(profile: StepProfile, others: Sequence[TrainingStep], rates: Mappin
         sentence += f"; {unexplained:.0%} is explained by no limit." if unexplained > 0.005 else "."
     if profile.step.compiled:
         sentence += " What it moves is eager's traffic, an upper bound."
-    if choices:
-        best = choices[0]
-        how = "measured" if best.measured else "at most"
-        sentence += f" Largest lever: {best.what}, {best.gain.value:.2f} times as fast ({how})."
+    if choices and choices[0].measured:
+        sentence += f" Largest lever: {choices[0].what}, {choices[0].gain.value:.2f} times as fast (measured)."
     else:
         sentence += " No setting measured here makes it faster."
+    if untried := [lever.what for lever in choices if not lever.measured]:
+        sentence += f" Not measured, and worth a try: {'; '.join(untried)}."
     parts = tuple(TimeShare(bound, _share_figure(share, profile.step.work.time)) for bound, share in shares.items())
     return Diagnosis(step=profile.step.name, parts=parts, levers=choices, sentence=sentence)
 

@@ -1,12 +1,14 @@
 """Start one process for each device of this machine, and wait for all of them.
 
-They get the environment that torchrun would give them. This is not torchrun, because torchrun passes Ctrl-C on twice,
-and here a second one means "at once"; and because a process that dies is reported within a tenth of a second.
+They get the ranks that torchrun would give them. This is not torchrun, because torchrun passes Ctrl-C on twice, and
+here a second one means "at once"; because a process that dies is reported within a tenth of a second; and because
+torchrun's processes meet at a port that is open to the network. These meet in a private file, on the loopback only.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,9 +16,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO
 
 from app.errors import Problem, RunError
+from app.finetune.distributed.processes import MEETING_FILE
 from app.hardware.cpu import usable_cores
 from app.signals import STOP, Stopped
 
@@ -31,15 +35,15 @@ def launch(argv: Sequence[str], processes: int) -> int:
 
     Raises RunError with the process that died, after ending the others; Stopped after passing a signal on.
     """
-    port = free_port()
+    folder = Path(tempfile.mkdtemp(prefix="app-train-"))  # 0700: who can write the file can run code in the processes
     common = {
         "WORLD_SIZE": str(processes),
         "LOCAL_WORLD_SIZE": str(processes),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
+        MEETING_FILE: str(folder / "meeting"),
+        **loopback_only(),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cores() // processes))),
     }
-    print(f"one process for each of {processes} devices, meeting at port {port}", file=sys.stderr)
+    print(f"one process for each of {processes} devices", file=sys.stderr)
     said: list[IO[bytes] | None] = [None, *(tempfile.TemporaryFile() for _ in range(1, processes))]  # noqa: SIM115
     started = [
         subprocess.Popen(
@@ -54,6 +58,7 @@ def launch(argv: Sequence[str], processes: int) -> int:
 
     def kill_and_exit(code: int) -> None:
         _kill(started)
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(code)
 
     STOP.at_once = kill_and_exit
@@ -65,14 +70,15 @@ def launch(argv: Sequence[str], processes: int) -> int:
     finally:
         STOP.at_once = os._exit
         _kill(started)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def free_port() -> int:
-    """Return a TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def loopback_only() -> dict[str, str]:
+    """Return the variables that bind the sockets of gloo and NCCL to the loopback, unless the user has set them."""
+    names = {name for _, name in socket.if_nameindex()}
+    loopback = next((name for name in ("lo", "lo0") if name in names), None)  # Linux's, macOS's
+    variables = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+    return {name: loopback for name in variables if loopback and name not in os.environ}
 
 
 def _watch(started: Sequence[subprocess.Popen[bytes]], said: Sequence[IO[bytes] | None]) -> int:

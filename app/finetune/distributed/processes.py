@@ -2,7 +2,8 @@
 
 A process reads its rank from the environment that torchrun sets (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, ...), so
 `torchrun ... -m app.cli train RECIPE` works as it stands. Without torchrun `app train` starts the processes of this
-machine itself: see launch.py. Everything but gradients goes over gloo, on the CPU, so that no GPU waits for it.
+machine itself, and they meet in a file: see launch.py. Everything but gradients goes over gloo, on the CPU, so that no
+GPU waits for it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -22,6 +24,8 @@ from app.schema import Recipe
 from app.signals import STOP
 
 T = TypeVar("T")
+MEETING_FILE = "APP_MEETING_FILE"  # the variable that names the file in which `app train`'s own processes meet
+PATIENCE = timedelta(minutes=30)  # torch's own for the meeting at a port; for a file it is 5
 GONE = ("connection closed", "connection reset", "connection was reset", "broken pipe", "socket closed")  # gloo's words
 
 
@@ -91,12 +95,17 @@ def process_group(recipe: Recipe) -> Iterator[Rank]:
     if on_gpu:
         torch.cuda.set_device(here.local_rank)
     try:
-        dist.init_process_group("nccl" if on_gpu else "gloo")
+        dist.init_process_group("nccl" if on_gpu else "gloo", **_meeting(here))
         control = dist.new_group(backend="gloo") if on_gpu else None  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
-        meeting = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-        what = f"process {here.rank} of {here.world_size} could not meet the others at {meeting}: {first_line(error)}"
-        fix = "is the port another job's? torchrun --master-port=N takes another"
+        file = os.environ.get(MEETING_FILE)
+        place = file or f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        what = f"process {here.rank} of {here.world_size} could not meet the others at {place}: {first_line(error)}"
+        fix = (
+            "name a folder for temporary files on a local disk: TMPDIR=/tmp"
+            if file
+            else "is the port another job's? torchrun --master-port=N takes another"
+        )
         raise RunError(Problem(what, fix)) from error
     for group in (dist.distributed_c10d._get_default_group(), control):  # type: ignore[no-untyped-call]
         _keep_for_life(group)
@@ -113,6 +122,19 @@ def process_group(recipe: Recipe) -> Iterator[Rank]:
         STOP.patient = False
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _meeting(here: Rank) -> dict[str, Any]:
+    """Return where to meet, for `init_process_group`: `app train`'s file; nothing for the port that torchrun names.
+
+    A port would be open to the network without a password: in torch 2.0 its server listens on all interfaces.
+    """
+    file = os.environ.get(MEETING_FILE)
+    if file is None:
+        return {}
+    store = dist.FileStore(file, here.world_size)  # type: ignore[attr-defined, unused-ignore]
+    store.set_timeout(PATIENCE)
+    return {"store": store, "rank": here.rank, "world_size": here.world_size}
 
 
 def _keep_for_life(group: object) -> None:

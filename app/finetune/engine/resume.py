@@ -17,6 +17,7 @@ from app.errors import ConfigError, DataError, Problem, RunError, print_warning
 from app.finetune.tasks.base import Splits
 from app.hardware.versions import package_versions
 from app.runs import checkpoints, records
+from app.runs.disk import disk_errors
 from app.runs.folder import Run
 from app.schema import Recipe
 
@@ -43,7 +44,12 @@ class Restart:
         """Put the folder back to the moment of the checkpoint, and record that the run continues."""
         recorded = checkpoints.plain(self.checkpoint)["records"] if self.checkpoint else 0
         step = checkpoints.step_of(self.checkpoint) if self.checkpoint else -1
-        records.truncate(self.run.metrics, recorded)
+        with disk_errors(self.run.path.name, self.run.path):
+            self._rewind(recorded, step)
+
+    def _rewind(self, recorded: int, step: int) -> None:
+        for problem in records.rewind(self.run.metrics, recorded):
+            print_warning(problem)
         checkpoints.forget_after(self.run.checkpoints, step)
         shutil.rmtree(self.run.model, ignore_errors=True)
         if os.path.lexists(self.run.model):

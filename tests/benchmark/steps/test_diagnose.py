@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.benchmark.report.markdown import diagnosis_rows
 from app.benchmark.steps.diagnose import diagnose, levers, time_shares
 from app.benchmark.steps.profile import StepProfile
 from tests.benchmark.sample_results import step
@@ -89,6 +90,8 @@ def test_the_gain_of_a_timed_setting_is_the_measured_one() -> None:
     faster = step("bf16", compiled=True, seconds=0.025)
     best = levers(BASE, [BASE.step, faster], {})[0]
     assert (best.what, best.measured) == ("trainer.precision=bf16 trainer.compile=true", True)
+    sentence = diagnose(BASE, [BASE.step, faster], {}).sentence
+    assert "Largest lever: trainer.precision=bf16 trainer.compile=true, 2.00 times as fast (measured)." in sentence
     assert best.gain.value == pytest.approx(2.0) and best.gain.low < 2.0 < best.gain.high
 
 
@@ -96,14 +99,30 @@ def test_the_gain_of_an_untimed_setting_is_an_upper_estimate() -> None:
     profile = replace(BASE, step=step("fp32", seconds=0.05, moved=150e6), product_flops=4e9)
     gains = {lever.what: lever.gain.value for lever in levers(profile, [profile.step], {"fp32": 100e9, "bf16": 400e9})}
     assert gains["trainer.precision=bf16"] == pytest.approx(1 / (1 - 0.8 * 0.75))
-    assert "at most" in diagnose(profile, [profile.step], {"bf16": 400e9}).sentence
+
+
+def test_no_gain_is_promised_that_was_not_measured() -> None:
+    """Compiling would remove all launches and traffic; on a CPU it was slower whenever it was tried."""
+    launching = replace(BASE, host_seconds=0.04)
+    found = diagnose(launching, [launching.step], {})
+    assert "trainer.compile=true" in [lever.what for lever in found.levers]
+    assert "Not measured, and worth a try: trainer.compile=true" in found.sentence
+    assert "times as fast" not in found.sentence and "at most" not in found.sentence
+    assert "No setting measured here makes it faster" in found.sentence
+    assert not [row for row in diagnosis_rows([found]) if row.figure.startswith("with ")]
+
+
+def test_a_measured_gain_comes_before_a_larger_estimate() -> None:
+    launching, other = replace(BASE, host_seconds=0.045), step("fp32", seconds=0.045)
+    found = levers(launching, [launching.step, other], {})
+    assert found[0].measured and found[0].gain.value < found[1].gain.value
 
 
 def test_a_setting_without_a_gain_is_no_lever() -> None:
     slower = step("fp32", seconds=0.2)
     assert all(lever.what != "trainer.precision=fp32 trainer.compile=false" for lever in levers(BASE, [slower], {}))
     gains = [lever.gain.value for lever in levers(BASE, [slower], {})]
-    assert gains == sorted(gains, reverse=True)
+    assert gains == sorted(gains, reverse=True), "none of them is measured"
 
 
 def test_workers_are_no_lever_if_there_are_some_already() -> None:

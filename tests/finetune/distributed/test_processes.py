@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from app.data.batching import BatchSampler, BatchSpec, ShardedDataset
 from app.data.generated import linear_law, points_on
 from app.errors import ConfigError
 from app.finetune.distributed import processes
+from app.finetune.distributed.launch import loopback_only
 from app.finetune.distributed.processes import Rank
 from app.runs import checkpoints
 from app.runs.folder import Run, find_run
@@ -207,6 +212,63 @@ def test_a_port_that_is_taken_ends_with_a_message(tmp_path: Path) -> None:
         said, _ = process.communicate(timeout=120)
     assert process.returncode == 2 and "process 0 of 2 could not meet the others" in said, said
     assert "Traceback" not in said and not list(tmp_path.iterdir())
+
+
+def addresses(pids: Sequence[int]) -> set[str]:
+    """The local addresses, as the kernel writes them, at which these processes listen or are connected over TCP."""
+    inodes = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it ended, or closed the file, meanwhile
+            for handle in Path(f"/proc/{pid}/fd").iterdir():
+                if found := re.fullmatch(r"socket:\[(\d+)\]", str(handle.readlink())):
+                    inodes.add(found[1])
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return {row[1].partition(":")[0] for row in rows if row[3] in ("0A", "01") and row[9] in inodes}
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        children = []
+    return [pid, *(member for child in children for member in family(int(child)))]
+
+
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}  # 127.0.0.1 and ::1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="the sockets of a process are read from Linux's /proc")
+def test_processes_of_one_machine_use_the_loopback_only(tmp_path: Path) -> None:
+    meetings = tmp_path / "meetings"
+    meetings.mkdir()
+    endless = (*CURVE, "trainer.devices=2", "trainer.max_epochs=2000")
+    process = app("train", "hello-linear", *endless, "--runs", str(tmp_path / "runs"), TMPDIR=str(meetings))
+    seen: set[str] = set()
+    end = time.monotonic() + 120
+    while sum(len(read_records(path)) for path in (tmp_path / "runs").rglob("metrics.jsonl")) < 4:
+        assert process.poll() is None and time.monotonic() < end, process.communicate()[0]
+        seen |= addresses(family(process.pid))  # gloo listens only while the processes meet
+        time.sleep(0.02)
+    members = family(process.pid)
+    now = addresses(members)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in meetings.glob("app-train-*")}
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert len(members) >= 3 and now, "the processes are connected"
+    assert seen | now <= LOOPBACK
+    assert modes == {0o700} and not list(meetings.glob("app-train-*")), "a private folder, gone at the end"
+
+
+def test_a_users_choice_of_interface_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert set(loopback_only()) == {"GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"}
+    assert set(loopback_only().values()) <= {"lo", "lo0"}
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth0")
+    assert set(loopback_only()) == {"NCCL_SOCKET_IFNAME"}
 
 
 def wait_for_steps(process: subprocess.Popen[str], folder: Path) -> None:
