@@ -22,6 +22,7 @@ TARGETS = ("dev", "runtime")
 # configuration: otherwise a second terminal with another token would replace the container and kill what runs in it.
 PERSONAL = (
     *("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "WANDB_API_KEY", "MLFLOW_TRACKING_URI", "PIP_INDEX_URL"),
+    "OMP_NUM_THREADS",  # how many threads a training takes
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
 )
 # Variables of compose.yaml that its services do not get from `invoke`: those above, and the plan's devices.
