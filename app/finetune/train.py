@@ -48,6 +48,8 @@ class Finished:
     seconds: float
     dev_scored: tuple[int, int]
     """Examples of dev that were scored, and all of them; `trainer.eval_batches` or the task limits the first."""
+    kept: tuple[int, int]
+    """The optimizer step whose weights were kept, the best on dev, and the steps that were done."""
 
     def summary(self) -> dict[str, Any]:
         """For a program to read."""
@@ -64,6 +66,9 @@ class Finished:
         scored, of = self.dev_scored
         if scored < of:
             lines[0] += f"  (on {scored:,} of {of:,} examples; trainer.eval_batches sets it)"
+        step, steps = self.kept
+        if step < steps:
+            lines.append(f"weights: those of step {step:,} of {steps:,}, the best on dev")
         speed = "  ".join(f"{value:,.0f} {name}" for name, value in self.speeds.items())
         return "\n".join([*tables, "", *lines, f"speed: {speed}", f"run: {self.run.path} (report.md, model/)"])
 
@@ -135,6 +140,7 @@ def run_to_end(session: Session, checkpoint: Path | None) -> Finished:
         session.progress.speeds(),
         time.perf_counter() - started,
         (len(dev.predictions), len(session.splits.dev)),
+        (loop.best.step if loop.best.step >= 0 else loop.position.step, loop.position.step),
     )
     if session.fabric.is_global_zero:
         finish(session, loop, finished)
@@ -173,12 +179,19 @@ def finish(session: Session, loop: TrainingLoop, finished: Finished) -> None:
     with disk_errors(run.report.name, run.path):
         drawn = report.draw_curves(records.read_records(run.metrics), picture)
         text = report.report_markdown(
-            session.recipe, run.manifest(), scores, tables, picture.name if drawn else None, finished.dev_scored
+            session.recipe,
+            run.manifest(),
+            scores,
+            tables,
+            picture.name if drawn else None,
+            finished.dev_scored,
+            finished.kept,
         )
         fileio.write_text(run.report, text)
     run.update(
         precision=session.precision.word,
         steps=loop.position.step,
+        kept_step=finished.kept[0],
         dev_scored=dict(zip(("examples", "of"), finished.dev_scored)),
         weights_sha256=digest,
         scores=scores,

@@ -164,6 +164,8 @@ def find_run(name: str, root: Path = RUNS) -> Run:
         return _checked(of_recipe[-1])
     guess = did_you_mean(name, sorted(path.name for path in _folders(root)))
     shown = name if len(name) <= 100 else f"{name[:100]}..."
+    if len(name) <= 100 and Path(f"{name}.yaml").is_file():
+        shown = f"./{name}.yaml"
     fix = f"did you mean {guess}?" if guess else f"`app train {shown}` makes one, or give the path of a run's folder"
     raise RunError(Problem(f"no run is at {shown} or in {root}/{shown}", fix))
 

@@ -21,11 +21,13 @@ def report_markdown(
     tables: Mapping[str, str],
     curves: str | None,
     dev_scored: tuple[int, int],
+    kept: tuple[int, int],
 ) -> str:
     """Return the Markdown of a finished run.
 
     `scores`: split to name to number. `tables`: heading to Markdown. `curves`: the name of a picture next to the
-    report. `dev_scored`: examples of dev that were scored, and all of them.
+    report. `dev_scored`: examples of dev that were scored, and all of them. `kept`: the
+    optimizer step whose weights were kept, and the steps that were done.
     """
     scored, of = dev_scored
     names = list(dict.fromkeys(name for values in scores.values() for name in values))
@@ -43,6 +45,7 @@ def report_markdown(
                 f"# {recipe.name}",
                 f"{recipe.task}, started {manifest['started']}, on {devices}.",
                 "\n".join(header + rows),
+                f"The weights are those of step {kept[0]:,} of {kept[1]:,}, the best on dev.",
                 *([f"Dev: {scored:,} of {of:,} examples were scored."] if scored < of else []),
                 *([f"![loss, scores and learning rate over the steps]({curves})"] if curves else []),
                 *sections,

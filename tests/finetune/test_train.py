@@ -12,7 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from app import cli
+from app.errors import RunError
+from app.finetune.tasks.base import Scores
 from app.finetune.tasks.text_classification import TextClassificationTask
+from app.finetune.train import Finished
 from app.runs.folder import Run, find_run
 from app.runs.records import read_records
 
@@ -201,6 +204,23 @@ def test_a_training_that_diverges_ends_with_what_to_change(tmp_path: Path, capsy
     assert "the loss is nan at step" in said and "lower optimizer.lr, which is 1e+30" in said
     assert cli.main(["runs", "--runs", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "stopped"
+
+
+def test_the_step_of_the_kept_weights_is_said(tmp_path: Path) -> None:
+    """A later step may have a lower loss: the weights are those of the best evaluation."""
+    seconds, scores = 1.0, {"dev": Scores({"accuracy": 1.0})}
+    earlier = Finished(Run(tmp_path), scores, {}, seconds, (8, 8), kept=(9, 27)).text()
+    assert "weights: those of step 9 of 27, the best on dev" in earlier
+    assert "weights:" not in Finished(Run(tmp_path), scores, {}, seconds, (8, 8), kept=(27, 27)).text()
+
+
+def test_a_recipe_that_does_not_ship_is_trained_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("topics.yaml").touch()
+    with pytest.raises(RunError, match=r"`app train \./topics\.yaml` makes one"):
+        find_run("topics", tmp_path / "runs")
+    with pytest.raises(RunError, match="`app train other` makes one"):
+        find_run("other", tmp_path / "runs")
 
 
 def test_a_run_that_is_not_there_is_named(tmp_path: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
