@@ -21,6 +21,7 @@ MOST_LAYERS = 1000  # the deepest published transformers have as many (Wang et a
 MOST_CLASSES = 1_000_000
 LAYERS = re.compile(r"layers?$|^(n|num)_.*(layers|blocks|experts|groups)$|depth|^n_layer$|^num_codebooks$")
 SMALLER = "take a smaller model, or correct the sizes in its config.json"
+TOO_LARGE = "overflow|must be tuple of ints|too large|failed to unpack"  # torch 2.0 and 2.11 on a size of 10 ** 30
 
 
 def check_counts(settings: Mapping[str, Any], where: str) -> None:
@@ -68,7 +69,7 @@ def shapes_of(kind: Any, config: Any) -> nn.Module | None:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             model: nn.Module = kind.from_config(config, trust_remote_code=False)
     except (OverflowError, RuntimeError, TypeError) as error:
-        if isinstance(error, OverflowError) or re.search("overflow|must be tuple of ints|too large", str(error)):
+        if isinstance(error, OverflowError) or re.search(TOO_LARGE, str(error)):
             raise OverflowError(str(error)) from error
         return None
     except Exception:  # what is wrong with the settings is said when the model is built

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,18 @@ PROJECT = f"gpu-workspace-test-{uuid.uuid4().hex[:8]}"
 Compose = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+def free_ports(count: int) -> list[int]:
+    """Return ports of this machine that are free, no two the same."""
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in listeners]
 
 
 @pytest.fixture(scope="module")
 def ports() -> dict[str, int]:
-    return {"notebook": free_port(), "tensorboard": free_port()}
+    return dict(zip(("notebook", "tensorboard"), free_ports(2)))
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +153,9 @@ def test_the_checkout_and_the_cache_are_mounted(services: dict[str, Container]) 
 def test_a_training_node_rendezvouses_and_trains(compose: Compose, images: dict[str, str]) -> None:
     """torchrun in the runtime image, with one node and one process."""
     job = "hello-linear trainer.max_epochs=2 --runs /tmp/runs"
-    done = compose("run", "--rm", "--no-deps", "trainer", TRAINER_JOB=job, TRAINER_MASTER=f"127.0.0.1:{free_port()}")
+    done = compose(
+        "run", "--rm", "--no-deps", "trainer", TRAINER_JOB=job, TRAINER_MASTER=f"127.0.0.1:{free_ports(1)[0]}"
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "closed_form_gap" in done.stdout
 
