@@ -19,6 +19,8 @@ from tests.data.images.archives import idx, put, small_cifar, small_mnist
 
 DARK, LIGHT = (np.full((6, 5, 5), grey, dtype=np.uint8) for grey in (40, 200))
 
+PICKLES_REFUSED = inspect.signature(torch.load).parameters["weights_only"].default is not False
+
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -61,10 +63,7 @@ def test_mnist_ignores_a_planted_pickle(cache: Path, tmp_path: Path, monkeypatch
     assert set(read_labelled("torchvision:MNIST", side=5, channels=1, test=True).pixels.ravel().tolist()) == {200}
 
 
-@pytest.mark.skipif(
-    inspect.signature(torch.load).parameters["weights_only"].default is not False,
-    reason="this torch refuses such pickles",
-)
+@pytest.mark.skipif(PICKLES_REFUSED, reason="this torch refuses such pickles")
 def test_the_planted_pickle_would_run_in_torchvision(tmp_path: Path) -> None:
     """What the test above plants is what torchvision's own reader runs."""
     plant(tmp_path / "MNIST" / "processed", ["training.pt", "test.pt"], tmp_path / "marker")
