@@ -37,7 +37,7 @@ def shared() -> Path:
     return folder
 
 
-SLOW_TIMEOUT = 1800  # seconds; a training on real data takes minutes where nothing else runs
+SLOW_TIMEOUT = 1800  # seconds; a training on real data takes minutes, also if nothing else runs
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -47,7 +47,7 @@ def check_causal(model: nn.Module, context: int | None) -> None:
 
 
 def check_padding(model: nn.Module, tokenizer: Any, context: int | None, each_token: bool) -> None:
-    """Raise ModelError if a text gets another answer in a batch with a longer one, where it is padded, than alone.
+    """Raise ModelError if a text gets another answer in a batch with a longer one, in which it is padded, than alone.
 
     `context` is the longest input in tokens, None without a limit; `each_token`: the model answers for every token,
     not once for a text.

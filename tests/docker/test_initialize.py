@@ -46,7 +46,7 @@ def test_no_password_is_written(initialize: ModuleType) -> None:
 
 
 def test_root_on_the_host_is_root_in_the_container_as_with_invoke(initialize: ModuleType) -> None:
-    """Else the checkout could not be written to. The same for an engine without root, where root is the user."""
+    """Else the checkout could not be written to. The same for an engine without root, if root is the user."""
     assert written(initialize, uid=0)["services"]["dev"]["user"] == "root"
     assert written(initialize, uid=1000)["services"]["dev"]["user"] == "dev"
     settings = (ROOT / ".devcontainer" / "devcontainer.json").read_text()

@@ -50,7 +50,7 @@ def test_the_same_seed_draws_the_same_tokens_on_both() -> None:
 @pytest.mark.parametrize("recipe", ["gpt-char", "causal-lm", "digits-cnn"])
 @pytest.mark.parametrize("compiled", ["false", "true"])
 def test_recipes_train_and_judge_deterministically(recipe: str, compiled: str, tmp_path: Path) -> None:
-    """`deterministic` makes torch raise where a kernel is not."""
+    """`deterministic` makes torch raise if a kernel is not."""
     given = ["trainer.max_steps=20", "trainer.accelerator=gpu", f"trainer.compile={compiled}"]
     first, second = (train_recipe(load(recipe, given), tmp_path / name) for name in ("a", "b"))
     assert first.scores["dev"].values == second.scores["dev"].values

@@ -1,6 +1,6 @@
 """The engine, and the images built by `invoke build` once a session: variant cu117, both targets.
 
-The base is WORKSPACE_BASE_IMAGE where it is set (`.ci/standin-base` makes one for machines that can pull none), else
+The base is WORKSPACE_BASE_IMAGE if it is set (`.ci/standin-base` makes one for machines that can pull none), else
 NVIDIA's. Layers of an earlier session are used again.
 """
 

@@ -49,7 +49,7 @@ def test_torch_is_a_layer_of_its_own_and_both_images_share_it(client: DockerClie
         sizes = sorted(step["Size"] for step in steps if step["CreatedBy"].startswith("COPY /layer"))
         assert sizes[-1] > 3e9
         assert sizes[-2] < 1.5e9
-    # torch, the rest of the lock, the scripts and the package; the base, where one base was given for both
+    # torch, the rest of the lock, the scripts and the package; the base, if one base was given for both
     assert len(set(layers(client, runtime)) & set(layers(client, dev))) >= 4
 
 
