@@ -72,7 +72,10 @@ def compose(images: dict[str, str], build_env: dict[str, str], ports: dict[str, 
 @pytest.fixture(scope="module")
 def services(compose: Compose, client: DockerClient) -> dict[str, Container]:
     """All services of the default profile, up and healthy."""
-    done = compose("up", "--detach", "--no-build", "--wait")
+    up = ("up", "--detach", "--no-build", "--wait")
+    done = compose(*up)
+    if "file exists" in done.stderr:  # the engine fills a new volume once for each container, and two may collide
+        done = compose(*up)
     assert done.returncode == 0, done.stderr
     found = client.containers.list(filters={"label": f"com.docker.compose.project={PROJECT}"})
     return {box.labels["com.docker.compose.service"]: box for box in found}
