@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUP = Path("/proc/self/cgroup")
+from app.cgroups import cgroup_limits
+
 BF16_FLAGS = ("amx_bf16", "avx512_bf16")  # flags of /proc/cpuinfo; without one, bf16 on a CPU is emulated
 
 
@@ -49,38 +49,7 @@ def usable_cores() -> int:
     of its control group, which `docker run --cpus` and Kubernetes limit.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(cgroup_cores() or cores)))
-
-
-def cgroup_cores(root: Path = CGROUPS, own: Path = OWN_CGROUP) -> float | None:
-    """Return the CPU time in a second that this process's control group and those above it allow; None if unlimited.
-
-    Reads `cpu.max` of version 2 (quota and period in microseconds) or `cpu.cfs_quota_us` of version 1.
-    """
-    try:
-        groups = [line.split(":", 2)[1:] for line in own.read_text().splitlines() if line.count(":") >= 2]
-    except OSError:
-        return None
-    limits = []
-    for controllers, name in groups:
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = root / controllers if controllers else root
-        path = PurePosixPath(name.lstrip("/"))
-        for folder in (path, *path.parents):  # in a container the name may be the host's, and only the root is there
-            limits.append(_quota(base / folder))
-    return min((limit for limit in limits if limit), default=None)
-
-
-def _quota(folder: Path) -> float | None:
-    """Return quota over period of one control group, in cores; None if it has none."""
-    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
-        try:
-            quota, period = " ".join((folder / name).read_text() for name in names).split()
-            return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else None
-        except (OSError, ValueError):  # not this version; or "max", which is no limit
-            continue
-    return None
+    return max(1, min(cores, int(cgroup_limits().cores or cores)))
 
 
 def _values(key: str, text: str) -> list[str]:

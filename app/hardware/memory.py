@@ -7,23 +7,17 @@ that uses it.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
+from app.cgroups import cgroup_limits
 from app.errors import Problem
 
-LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # a container's: version 2 and 1
 UNITS = ("B", "KB", "MB", "GB", "TB", "PB", "EB")
 
 
 def memory_bytes() -> int:
     """Return the memory of this machine, or of the container that this process is in if that is less."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for limit in LIMITS:
-        try:
-            found.append(int(Path(limit).read_text()))
-        except (OSError, ValueError):  # another version, or "max"
-            continue
-    return min(found)
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(whole, cgroup_limits().memory_bytes or whole)
 
 
 def no_room(what: str, size: int, fix: str, where: str = "") -> Problem | None:

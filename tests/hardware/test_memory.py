@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from app.cgroups import Limits
 from app.hardware import memory
 
 
-def test_the_memory_is_that_of_the_machine_or_the_containers_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(memory, "LIMITS", (str(tmp_path / "limit"),))
+def test_the_memory_is_that_of_the_machine_or_the_containers_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "cgroup_limits", Limits)
     whole = memory.memory_bytes()
     line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal:"))
     assert whole == 1024 * int(line.split()[1])
-    for written, expected in (("max\n", whole), (f"{2**62}\n", whole), ("1000000\n", 1_000_000)):
-        (tmp_path / "limit").write_text(written)
+    for limit, expected in ((2**62, whole), (1_000_000, 1_000_000)):
+        monkeypatch.setattr(memory, "cgroup_limits", lambda limit=limit: Limits(memory_bytes=limit))
         assert memory.memory_bytes() == expected
 
 

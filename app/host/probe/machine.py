@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.cgroups import cgroup_limits
 from app.host.probe.certificates import find_ca_bundle
 from app.host.probe.engine import Engine, NoEngine, detect_engine
 from app.host.probe.gpus import Gpus, detect_gpus
-from app.host.probe.limits import cgroup_limits
 from app.host.world import World
 
 ROOT = Path(__file__).resolve().parents[3]  # the checkout
@@ -82,7 +82,7 @@ def detect(world: World, ask_gpus: bool = True) -> Host:
     engine, gpus = _engine_and_gpus(world, ask_gpus)
     kernel = (world.read("/proc/version") or "").strip()
     bundle = find_ca_bundle(world)
-    total, limits = _memory(world), cgroup_limits(world)
+    total, limits = _memory(world), cgroup_limits(world.read)
     return Host(
         system=world.system,
         machine=world.machine,

@@ -5,13 +5,14 @@ Sources: the kernel's admin-guide/cgroup-v2.rst (memory.max, cpu.max) and cgroup
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-
-from app.host.world import World
+from pathlib import Path, PurePosixPath
+from typing import Optional
 
 _CGROUPS = "/sys/fs/cgroup"
+Read = Callable[[str], Optional[str]]
+"""Returns the text of a file, or None if it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -22,26 +23,34 @@ class Limits:
     cores: float | None = None
 
 
-def cgroup_limits(world: World) -> Limits:
+def read_file(path: str) -> str | None:
+    """Return the text of a file, or None if it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def cgroup_limits(read: Read = read_file) -> Limits:
     """Return the smallest limits of this process's cgroups and of those around them, version 1 or 2."""
     memory: list[int] = []
     cores: list[float] = []
-    for folder in _folders(world, "memory"):
+    for folder in _folders(read, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
-            memory += _numbers(world.read(f"{folder}/{name}"))[:1]
-    for folder in _folders(world, "cpu"):
-        quota = _numbers(world.read(f"{folder}/cpu.max"))  # `200000 100000`, or `max 100000` without a limit
+            memory += _numbers(read(f"{folder}/{name}"))[:1]
+    for folder in _folders(read, "cpu"):
+        quota = _numbers(read(f"{folder}/cpu.max"))  # `200000 100000`, or `max 100000` without a limit
         quota = quota or [
-            *_numbers(world.read(f"{folder}/cpu.cfs_quota_us")),  # -1 without a limit
-            *_numbers(world.read(f"{folder}/cpu.cfs_period_us")),
+            *_numbers(read(f"{folder}/cpu.cfs_quota_us")),  # -1 without a limit
+            *_numbers(read(f"{folder}/cpu.cfs_period_us")),
         ]
         cores += [quota[0] / quota[1]] if len(quota) == 2 and min(quota) > 0 else []
     return Limits(min(memory, default=None), min(cores, default=None))
 
 
-def _folders(world: World, controller: str) -> Iterator[str]:
+def _folders(read: Read, controller: str) -> Iterator[str]:
     """Yield the folders of this process's cgroup and of its parents, for version 2 and for version 1's `controller`."""
-    for line in (world.read("/proc/self/cgroup") or "").splitlines():
+    for line in (read("/proc/self/cgroup") or "").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if controllers and controller not in controllers.split(","):
